@@ -1,0 +1,175 @@
+package mesh
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/warren-mesh/warren/crypto/identity"
+)
+
+// The annotations by which a node's agent publishes its claim on its own Node. Lists are separated by commas.
+const (
+	AnnotationPrefix        = "warren.dev/"
+	AnnotationPublicKey     = AnnotationPrefix + "public-key"
+	AnnotationEndpoints     = AnnotationPrefix + "endpoints"
+	AnnotationPodCIDRs      = AnnotationPrefix + "pod-cidrs"
+	AnnotationMeshAddresses = AnnotationPrefix + "mesh-addresses"
+	AnnotationVersion       = AnnotationPrefix + "version"
+	// AnnotationEndpointOverride is the operator's, in the form of AnnotationEndpoints: the agent publishes these
+	// endpoints in place of the Node's addresses. It reads the annotation and never writes it.
+	AnnotationEndpointOverride = AnnotationPrefix + "endpoint-override"
+)
+
+// The most that is read of a claim. What is longer is malformed: a hostile Node must not cost the others memory or time.
+const (
+	maxAnnotationBytes = 4096
+	maxListItems       = 64
+)
+
+// Claim is what a node's agent says of its own node.
+type Claim struct {
+	// PublicKey is zero for a node that has not published yet.
+	PublicKey identity.PublicKey
+	// Endpoints are where the node may be reached, best first.
+	Endpoints []netip.AddrPort
+	// PodCIDRs are the node's pods'.
+	PodCIDRs []netip.Prefix
+	// MeshAddresses are the node's own in the mesh, at most one of each family.
+	MeshAddresses []netip.Addr
+	// Version is the agent's, for people.
+	Version string
+}
+
+// Published says whether the node's agent has said anything yet.
+func (c Claim) Published() bool { return !c.PublicKey.IsZero() }
+
+// Equal says whether two claims are the same.
+func (c Claim) Equal(o Claim) bool {
+	return c.PublicKey == o.PublicKey && c.Version == o.Version && slices.Equal(c.Endpoints, o.Endpoints) &&
+		slices.Equal(c.PodCIDRs, o.PodCIDRs) && slices.Equal(c.MeshAddresses, o.MeshAddresses)
+}
+
+// Annotations is the claim as it is published; ParseClaim is its inverse.
+func (c Claim) Annotations() map[string]string {
+	return map[string]string{
+		AnnotationPublicKey:     c.PublicKey.String(),
+		AnnotationEndpoints:     join(c.Endpoints),
+		AnnotationPodCIDRs:      join(c.PodCIDRs),
+		AnnotationMeshAddresses: join(c.MeshAddresses),
+		AnnotationVersion:       c.Version,
+	}
+}
+
+// ParseClaim reads the annotations of a Node. Without a public key the claim is empty: the node has not published.
+// The error names the annotation, its value and what would be right.
+func ParseClaim(annotations map[string]string) (Claim, error) {
+	var c Claim
+	text, ok := annotations[AnnotationPublicKey]
+	if !ok {
+		return c, nil
+	}
+	key, err := identity.ParsePublicKey(text)
+	if err != nil {
+		return Claim{}, fmt.Errorf("annotation %s: %w", AnnotationPublicKey, err)
+	}
+	endpoints, err := ParseEndpoints(AnnotationEndpoints, annotations[AnnotationEndpoints])
+	if err != nil {
+		return Claim{}, err
+	}
+	cidrs, err := split(AnnotationPodCIDRs, annotations[AnnotationPodCIDRs])
+	if err != nil {
+		return Claim{}, err
+	}
+	prefixes, err := parsePrefixes("annotation "+AnnotationPodCIDRs, cidrs)
+	if err != nil {
+		return Claim{}, err
+	}
+	addrs, err := parseMeshAddresses(annotations[AnnotationMeshAddresses])
+	if err != nil {
+		return Claim{}, err
+	}
+	version := annotations[AnnotationVersion]
+	if len(version) > 128 {
+		return Claim{}, fmt.Errorf("annotation %s: %d bytes, at most 128", AnnotationVersion, len(version))
+	}
+	return Claim{PublicKey: key, Endpoints: endpoints, PodCIDRs: prefixes, MeshAddresses: addrs, Version: version}, nil
+}
+
+// ParseEndpoints reads a comma-separated list of address:port; annotation is named in the error.
+func ParseEndpoints(annotation, text string) ([]netip.AddrPort, error) {
+	items, err := split(annotation, text)
+	if err != nil {
+		return nil, err
+	}
+	var endpoints []netip.AddrPort
+	for _, item := range items {
+		ep, err := netip.ParseAddrPort(item)
+		if err != nil || ep.Port() == 0 || ep.Addr().Zone() != "" {
+			return nil, fmt.Errorf("annotation %s: %.64q is not address:port, like 192.0.2.1:51820 or [2001:db8::1]:51820",
+				annotation, item)
+		}
+		endpoints = append(endpoints, netip.AddrPortFrom(ep.Addr().Unmap(), ep.Port()))
+	}
+	return endpoints, nil
+}
+
+func parseMeshAddresses(text string) ([]netip.Addr, error) {
+	items, err := split(AnnotationMeshAddresses, text)
+	if err != nil {
+		return nil, err
+	}
+	var addrs []netip.Addr
+	for _, item := range items {
+		addr, err := netip.ParseAddr(item)
+		if err != nil || addr.Zone() != "" || addr.Is4In6() {
+			return nil, fmt.Errorf("annotation %s: %.64q is not an IPv4 or IPv6 address", AnnotationMeshAddresses, item)
+		}
+		addrs = append(addrs, addr)
+	}
+	return addrs, nil
+}
+
+// parsePrefixes reads CIDRs. Host bits are refused rather than masked: who writes 10.244.1.7/24 means something else
+// than what we would make of it. where is named in the error.
+func parsePrefixes(where string, items []string) ([]netip.Prefix, error) {
+	if len(items) > maxListItems {
+		return nil, fmt.Errorf("%s: %d entries, at most %d", where, len(items), maxListItems)
+	}
+	var prefixes []netip.Prefix
+	for _, item := range items {
+		p, err := netip.ParsePrefix(item)
+		if err != nil || p != p.Masked() || p.Addr().Is4In6() {
+			return nil, fmt.Errorf("%s: %.64q is not a CIDR, like 10.244.1.0/24 or fd00:10:244:1::/64", where, item)
+		}
+		prefixes = append(prefixes, p)
+	}
+	slices.SortFunc(prefixes, netip.Prefix.Compare)
+	return slices.Compact(prefixes), nil
+}
+
+func split(annotation, text string) ([]string, error) {
+	if text == "" {
+		return nil, nil
+	}
+	if len(text) > maxAnnotationBytes {
+		return nil, fmt.Errorf("annotation %s: %d bytes, at most %d", annotation, len(text), maxAnnotationBytes)
+	}
+	items := strings.Split(text, ",")
+	if len(items) > maxListItems {
+		return nil, fmt.Errorf("annotation %s: %d entries, at most %d", annotation, len(items), maxListItems)
+	}
+	for i := range items {
+		items[i] = strings.TrimSpace(items[i])
+	}
+	return items, nil
+}
+
+func join[T fmt.Stringer](items []T) string {
+	texts := make([]string, len(items))
+	for i, item := range items {
+		texts[i] = item.String()
+	}
+	return strings.Join(texts, ",")
+}

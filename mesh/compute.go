@@ -1,0 +1,202 @@
+package mesh
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/warren-mesh/warren/crypto/identity"
+)
+
+// The bytes that WireGuard adds to a packet: an outer IP header (20 or 40), UDP (8) and its own header and tag (32).
+const (
+	OverheadIPv4 = 60
+	OverheadIPv6 = 80
+)
+
+// Local is what a node knows of itself and how it was configured.
+type Local struct {
+	// Name is its Node's.
+	Name      string
+	PublicKey identity.PublicKey
+	// Interface is the lane's name.
+	Interface  string
+	ListenPort uint16
+	// MTU is the lane's in bytes; 0 takes it from UnderlayMTU.
+	MTU int
+	// UnderlayMTU is that of the link which holds the node's addresses, in bytes.
+	UnderlayMTU int
+	// ClusterCIDRs are the cluster's pod CIDRs and ServiceCIDRs its services', both families.
+	ClusterCIDRs []netip.Prefix
+	ServiceCIDRs []netip.Prefix
+	// Addresses are the node's own on the underlay. Their families say which endpoints it can reach.
+	Addresses []netip.Addr
+}
+
+// Result is what Compute found.
+type Result struct {
+	Plan Plan
+	// Refusals are the claims and grants that are not used, in the order of the nodes' names.
+	Refusals []Refusal
+	// Waiting are the nodes that have not published a key or have no pod CIDR yet, by name.
+	Waiting []string
+}
+
+// Compute makes the plan of the node that local describes, which is one of nodes (or not yet). It is a pure function; the
+// order of nodes does not matter.
+func Compute(local Local, nodes []Node) Result {
+	nodes = slices.Clone(nodes)
+	slices.SortFunc(nodes, func(a, b Node) int { return cmp.Compare(a.Name, b.Name) })
+	c := computation{local: local}
+	grants := c.acceptGrants(nodes)
+	holders := keyHolders(nodes)
+
+	own := slices.Concat(grants[local.Name])
+	mesh := MeshAddresses(own)
+	lane := Lane{
+		Name: local.Interface, PublicKey: local.PublicKey, ListenPort: local.ListenPort,
+		MTU: laneMTU(local), Addresses: hostPrefixes(mesh),
+	}
+	routes := unreachable(local.ClusterCIDRs)
+	for _, n := range nodes {
+		if n.Name == local.Name {
+			if n.Malformed != "" {
+				c.refuse(n.Name, Malformed, "%s", n.Malformed)
+			}
+			continue
+		}
+		peer, ok := c.peer(n, grants[n.Name], holders)
+		if !ok {
+			continue
+		}
+		lane.Peers = append(lane.Peers, peer)
+		routes = append(routes, laneRoutes(local.Interface, mesh, peer.AllowedIPs)...)
+	}
+	slices.SortFunc(c.refusals, Refusal.compare)
+	return Result{
+		Plan: Plan{
+			Node: local.Name, Lanes: []Lane{lane}, Routes: routes,
+			Guard: Guard{Lanes: []string{local.Interface}, Cluster: slices.Concat(local.ClusterCIDRs), Own: own, Mesh: mesh},
+		},
+		Refusals: c.refusals,
+		Waiting:  c.waiting,
+	}
+}
+
+// computation gathers what is refused on the way.
+type computation struct {
+	local    Local
+	refusals []Refusal
+	waiting  []string
+}
+
+func (c *computation) refuse(node string, reason Reason, format string, args ...any) {
+	c.refusals = append(c.refusals, Refusal{Node: node, Reason: reason, Detail: fmt.Sprintf(format, args...)})
+}
+
+// peer is what another node becomes, or nothing where it cannot be one.
+func (c *computation) peer(n Node, grants []netip.Prefix, holders map[identity.PublicKey]Node) (Peer, bool) {
+	switch {
+	case n.Malformed != "":
+		c.refuse(n.Name, Malformed, "%s", n.Malformed)
+		return Peer{}, false
+	case !n.Claim.Published() || len(n.Grants) == 0:
+		c.waiting = append(c.waiting, n.Name)
+		return Peer{}, false
+	case n.Claim.PublicKey == c.local.PublicKey:
+		c.refuse(n.Name, KeyTaken, "public key %s is this node's own", n.Claim.PublicKey)
+		return Peer{}, false
+	}
+	if holder := holders[n.Claim.PublicKey]; holder.Name != n.Name {
+		c.refuse(n.Name, KeyTaken, "public key %s is held by node %s, which is older", n.Claim.PublicKey, holder.Name)
+		return Peer{}, false
+	}
+	allowed := c.allowedIPs(n, grants)
+	if len(allowed) == 0 {
+		return Peer{}, false
+	}
+	c.checkMeshAddresses(n, allowed)
+	return Peer{
+		Node: n.Name, PublicKey: n.Claim.PublicKey, Endpoint: c.endpoint(n), AllowedIPs: allowed,
+	}, true
+}
+
+// allowedIPs are the claimed pod CIDRs that a grant covers.
+func (c *computation) allowedIPs(n Node, grants []netip.Prefix) []netip.Prefix {
+	var allowed []netip.Prefix
+	for _, claimed := range n.Claim.PodCIDRs {
+		switch {
+		case containedInAny(claimed, grants):
+			allowed = append(allowed, claimed)
+		case containedInAny(claimed, n.Grants):
+			// The grant itself was refused, and that has been said.
+		default:
+			c.refuse(n.Name, NotGranted, "pod CIDR %s is in none of its grants (spec.podCIDRs: %s)", claimed, join(n.Grants))
+		}
+	}
+	if len(n.Claim.PodCIDRs) == 0 {
+		c.waiting = append(c.waiting, n.Name)
+	}
+	return allowed
+}
+
+// checkMeshAddresses refuses mesh addresses other than those that follow from the node's pod CIDRs. Nothing is
+// programmed from the claim: a mesh address is reached as part of its pod CIDR.
+func (c *computation) checkMeshAddresses(n Node, allowed []netip.Prefix) {
+	for _, addr := range n.Claim.MeshAddresses {
+		if !slices.ContainsFunc(allowed, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+			c.refuse(n.Name, NotGranted, "mesh address %s is in none of its pod CIDRs (%s)", addr, join(allowed))
+		}
+	}
+}
+
+// endpoint is the first candidate that may be used and is of a family that this node has. A node without one is still a
+// peer: it may call first.
+func (c *computation) endpoint(n Node) netip.AddrPort {
+	var chosen netip.AddrPort
+	for _, candidate := range n.Claim.Endpoints {
+		if why := c.badEndpoint(candidate.Addr()); why != "" {
+			c.refuse(n.Name, BadEndpoint, "endpoint %s %s", candidate, why)
+			continue
+		}
+		if !chosen.IsValid() && c.reaches(candidate.Addr()) {
+			chosen = candidate
+		}
+	}
+	return chosen
+}
+
+func (c *computation) badEndpoint(addr netip.Addr) string {
+	switch {
+	case addr.IsUnspecified():
+		return "is the unspecified address"
+	case addr.IsLoopback():
+		return "is a loopback address"
+	case addr.IsMulticast() || addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return "is a multicast or broadcast address"
+	case addr.IsLinkLocalUnicast():
+		return "is a link-local address"
+	case contains(c.local.ClusterCIDRs, addr):
+		return "is inside a pod CIDR: WireGuard would be sent into itself"
+	case contains(c.local.ServiceCIDRs, addr):
+		return "is inside a service CIDR"
+	}
+	return ""
+}
+
+func (c *computation) reaches(addr netip.Addr) bool {
+	return len(c.local.Addresses) == 0 ||
+		slices.ContainsFunc(c.local.Addresses, func(own netip.Addr) bool { return own.Is4() == addr.Is4() })
+}
+
+// laneMTU leaves room for the larger outer header wherever the node has an IPv6 address: a peer may be reached by it.
+func laneMTU(local Local) int {
+	if local.MTU != 0 || local.UnderlayMTU == 0 {
+		return local.MTU
+	}
+	if slices.ContainsFunc(local.Addresses, netip.Addr.Is6) {
+		return local.UnderlayMTU - OverheadIPv6
+	}
+	return local.UnderlayMTU - OverheadIPv4
+}

@@ -1,0 +1,102 @@
+package mesh
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/warren-mesh/warren/crypto/identity"
+)
+
+// The marks by which everything Warren puts into a kernel is known again, whoever started it and with which flags.
+const (
+	// RouteProtocol is the routing protocol number (rtnetlink's rtm_protocol) of every route that is Warren's.
+	RouteProtocol = 87
+	// PodLinkPrefix begins the name of the host's end of every pod's veth.
+	PodLinkPrefix = "wrp"
+	// LinkAlias begins the alias (IFLA_IFALIAS) of every link that is Warren's.
+	LinkAlias = "warren.dev/"
+	// LaneAlias is the alias of a lane's link.
+	LaneAlias = LinkAlias + "lane"
+	// GuardTable is the name of the guard's nftables table, family inet.
+	GuardTable = "warren-mesh"
+)
+
+// Plan is everything the kernel of one node should hold for the mesh.
+type Plan struct {
+	// Node is the name of the node whose plan it is.
+	Node string `json:"node"`
+	// Lanes are the WireGuard devices. At present there is exactly one.
+	Lanes []Lane `json:"lanes"`
+	// Routes are all routes of the mesh: by lanes to the peers, and unreachable beneath.
+	Routes []Route `json:"routes"`
+	// Guard keeps pod traffic inside the lanes.
+	Guard Guard `json:"guard"`
+}
+
+// Lane is one WireGuard device.
+type Lane struct {
+	Name string `json:"name"`
+	// PublicKey is the device's own.
+	PublicKey  identity.PublicKey `json:"publicKey"`
+	ListenPort uint16             `json:"listenPort"`
+	// MTU is the device's, in bytes: the largest pod packet, without WireGuard's overhead.
+	MTU int `json:"mtu"`
+	// Addresses are the node's mesh addresses, /32 or /128.
+	Addresses []netip.Prefix `json:"addresses"`
+	// Peers are ordered by node name.
+	Peers []Peer `json:"peers"`
+}
+
+// Peer is another node as WireGuard sees it.
+type Peer struct {
+	Node      string             `json:"node"`
+	PublicKey identity.PublicKey `json:"publicKey"`
+	// Endpoint is a hint from the peer's claim; the zero value means that none is known, and the peer must call first.
+	Endpoint netip.AddrPort `json:"endpoint,omitzero"`
+	// AllowedIPs are masked, sorted and covered by the peer's grants.
+	AllowedIPs []netip.Prefix `json:"allowedIPs"`
+	// Keepalive is the persistent keepalive interval; 0 is off.
+	Keepalive time.Duration `json:"keepalive,omitempty"`
+}
+
+// Equal says whether two peers are the same in every field.
+func (p Peer) Equal(o Peer) bool {
+	return p.Node == o.Node && p.PublicKey == o.PublicKey && p.Endpoint == o.Endpoint &&
+		p.Keepalive == o.Keepalive && slices.Equal(p.AllowedIPs, o.AllowedIPs)
+}
+
+// UnreachableMetric is the worst metric there is: any other route to the same prefix wins.
+const UnreachableMetric = 1<<32 - 1
+
+// Route is one route of the main table with protocol RouteProtocol. It is comparable.
+type Route struct {
+	Destination netip.Prefix `json:"destination"`
+	// Device is the lane it leaves by; empty for an unreachable route, which answers the sender with an ICMP error.
+	Device string `json:"device,omitempty"`
+	// Source is the address that the node itself uses toward the destination; invalid for an unreachable route.
+	Source netip.Addr `json:"source,omitzero"`
+	// Metric is 0 for the kernel's default.
+	Metric uint32 `json:"metric,omitempty"`
+}
+
+// Unreachable says whether the route is an error rather than a way.
+func (r Route) Unreachable() bool { return r.Device == "" }
+
+// Guard is what the nftables table `inet warren-mesh` is made of.
+type Guard struct {
+	// Lanes are the names of the lanes' links.
+	Lanes []string `json:"lanes"`
+	// Cluster are the cluster's pod CIDRs: what may leave this node by a lane only.
+	Cluster []netip.Prefix `json:"cluster"`
+	// Own are the accepted pod CIDRs of this node.
+	Own []netip.Prefix `json:"own"`
+	// Mesh are this node's mesh addresses, at most one of each family.
+	Mesh []netip.Addr `json:"mesh"`
+}
+
+// Equal says whether two guards are the same in every field.
+func (g Guard) Equal(o Guard) bool {
+	return slices.Equal(g.Lanes, o.Lanes) && slices.Equal(g.Cluster, o.Cluster) &&
+		slices.Equal(g.Own, o.Own) && slices.Equal(g.Mesh, o.Mesh)
+}

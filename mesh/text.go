@@ -1,0 +1,68 @@
+package mesh
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// String is the plan as `wg`, `ip` and `nft` would print it.
+func (p Plan) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# node %s\n", p.Node)
+	for _, lane := range p.Lanes {
+		lane.write(&b)
+	}
+	b.WriteString("\n# ip route\n")
+	for _, r := range p.Routes {
+		fmt.Fprintln(&b, r)
+	}
+	fmt.Fprintf(&b, "\n# nft list table inet %s\n%s", GuardTable, p.Guard)
+	return b.String()
+}
+
+func (l Lane) write(b *strings.Builder) {
+	fmt.Fprintf(b, "\n# ip address show dev %s\nmtu %d\n", l.Name, l.MTU)
+	for _, a := range l.Addresses {
+		fmt.Fprintf(b, "%s %s\n", inet(a.Addr()), a)
+	}
+	fmt.Fprintf(b, "\n# wg show %s\ninterface: %s\n  public key: %s\n  listening port: %d\n", l.Name, l.Name, l.PublicKey, l.ListenPort)
+	for _, peer := range l.Peers {
+		fmt.Fprintf(b, "\n# node %s\npeer: %s\n", peer.Node, peer.PublicKey)
+		if peer.Endpoint.IsValid() {
+			fmt.Fprintf(b, "  endpoint: %s\n", peer.Endpoint)
+		}
+		fmt.Fprintf(b, "  allowed ips: %s\n", list(peer.AllowedIPs))
+		if peer.Keepalive != 0 {
+			fmt.Fprintf(b, "  persistent keepalive: every %.0f seconds\n", peer.Keepalive.Seconds())
+		}
+	}
+}
+
+// String is the route as `ip route` prints it.
+func (r Route) String() string {
+	if r.Unreachable() {
+		return fmt.Sprintf("unreachable %s proto %d metric %d", r.Destination, RouteProtocol, r.Metric)
+	}
+	return fmt.Sprintf("%s dev %s proto %d src %s", r.Destination, r.Device, RouteProtocol, r.Source)
+}
+
+// String is what the guard's table is made of.
+func (g Guard) String() string {
+	return fmt.Sprintf("lanes: %s\ncluster: %s\nown: %s\nmesh addresses: %s\n",
+		strings.Join(g.Lanes, ", "), list(g.Cluster), list(g.Own), list(g.Mesh))
+}
+
+func list[T fmt.Stringer](items []T) string {
+	if len(items) == 0 {
+		return "(none)"
+	}
+	return strings.ReplaceAll(join(items), ",", ", ")
+}
+
+func inet(a netip.Addr) string {
+	if a.Is4() {
+		return "inet"
+	}
+	return "inet6"
+}
