@@ -26,6 +26,7 @@ const (
 const (
 	maxAnnotationBytes = 4096
 	maxListItems       = 64
+	maxVersionBytes    = 128
 )
 
 // Claim is what a node's agent says of its own node.
@@ -38,7 +39,7 @@ type Claim struct {
 	PodCIDRs []netip.Prefix
 	// MeshAddresses are the node's own in the mesh, at most one of each family.
 	MeshAddresses []netip.Addr
-	// Version is the agent's, for people.
+	// Version is the agent's, for people: printable ASCII, so that it can do a terminal no harm.
 	Version string
 }
 
@@ -63,7 +64,7 @@ func (c Claim) Annotations() map[string]string {
 }
 
 // ParseClaim reads the annotations of a Node. Without a public key the claim is empty: the node has not published.
-// The error names the annotation, its value and what would be right.
+// The error names the annotation, its value and what would be right; the key is returned with it where that could be read.
 func ParseClaim(annotations map[string]string) (Claim, error) {
 	var c Claim
 	text, ok := annotations[AnnotationPublicKey]
@@ -74,25 +75,26 @@ func ParseClaim(annotations map[string]string) (Claim, error) {
 	if err != nil {
 		return Claim{}, fmt.Errorf("annotation %s: %w", AnnotationPublicKey, err)
 	}
+	c.PublicKey = key
 	endpoints, err := ParseEndpoints(AnnotationEndpoints, annotations[AnnotationEndpoints])
 	if err != nil {
-		return Claim{}, err
+		return c, err
 	}
 	cidrs, err := split(AnnotationPodCIDRs, annotations[AnnotationPodCIDRs])
 	if err != nil {
-		return Claim{}, err
+		return c, err
 	}
 	prefixes, err := parsePrefixes("annotation "+AnnotationPodCIDRs, cidrs)
 	if err != nil {
-		return Claim{}, err
+		return c, err
 	}
 	addrs, err := parseMeshAddresses(annotations[AnnotationMeshAddresses])
 	if err != nil {
-		return Claim{}, err
+		return c, err
 	}
 	version := annotations[AnnotationVersion]
-	if len(version) > 128 {
-		return Claim{}, fmt.Errorf("annotation %s: %d bytes, at most 128", AnnotationVersion, len(version))
+	if len(version) > maxVersionBytes || strings.ContainsFunc(version, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return c, fmt.Errorf("annotation %s: %.64q is not at most %d printable ASCII characters", AnnotationVersion, version, maxVersionBytes)
 	}
 	return Claim{PublicKey: key, Endpoints: endpoints, PodCIDRs: prefixes, MeshAddresses: addrs, Version: version}, nil
 }

@@ -46,32 +46,34 @@ type Result struct {
 // Compute makes the plan of the node that local describes, which is one of nodes (or not yet). It is a pure function; the
 // order of nodes does not matter.
 func Compute(local Local, nodes []Node) Result {
-	nodes = slices.Clone(nodes)
-	slices.SortFunc(nodes, func(a, b Node) int { return cmp.Compare(a.Name, b.Name) })
 	c := computation{local: local}
-	grants := c.acceptGrants(nodes)
-	holders := keyHolders(nodes)
+	byName := sortedByName(nodes)
+	c.checkGrants(byName)
+	holders := keyHolders(byName)
 
-	own := slices.Concat(grants[local.Name])
+	var own []netip.Prefix
+	if i := slices.IndexFunc(byName, func(n *Node) bool { return n.Name == local.Name }); i >= 0 {
+		own = slices.Concat(c.accepted(byName[i]))
+	}
 	mesh := MeshAddresses(own)
 	lane := Lane{
 		Name: local.Interface, PublicKey: local.PublicKey, ListenPort: local.ListenPort,
-		MTU: laneMTU(local), Addresses: hostPrefixes(mesh),
+		MTU: laneMTU(local), Addresses: hostPrefixes(mesh), Peers: make([]Peer, 0, len(nodes)),
 	}
-	routes := unreachable(local.ClusterCIDRs)
-	for _, n := range nodes {
+	routes := appendUnreachable(make([]Route, 0, len(local.ClusterCIDRs)+2*len(nodes)), local.ClusterCIDRs)
+	for _, n := range byName {
 		if n.Name == local.Name {
 			if n.Malformed != "" {
 				c.refuse(n.Name, Malformed, "%s", n.Malformed)
 			}
 			continue
 		}
-		peer, ok := c.peer(n, grants[n.Name], holders)
+		peer, ok := c.peer(n, holders)
 		if !ok {
 			continue
 		}
 		lane.Peers = append(lane.Peers, peer)
-		routes = append(routes, laneRoutes(local.Interface, mesh, peer.AllowedIPs)...)
+		routes = appendLaneRoutes(routes, local.Interface, mesh, peer.AllowedIPs)
 	}
 	slices.SortFunc(c.refusals, Refusal.compare)
 	return Result{
@@ -79,16 +81,27 @@ func Compute(local Local, nodes []Node) Result {
 			Node: local.Name, Lanes: []Lane{lane}, Routes: routes,
 			Guard: Guard{Lanes: []string{local.Interface}, Cluster: slices.Concat(local.ClusterCIDRs), Own: own, Mesh: mesh},
 		},
-		Refusals: c.refusals,
+		Refusals: slices.Compact(c.refusals),
 		Waiting:  c.waiting,
 	}
+}
+
+func sortedByName(nodes []Node) []*Node {
+	sorted := make([]*Node, len(nodes))
+	for i := range nodes {
+		sorted[i] = &nodes[i]
+	}
+	slices.SortFunc(sorted, func(a, b *Node) int { return cmp.Compare(a.Name, b.Name) })
+	return sorted
 }
 
 // computation gathers what is refused on the way.
 type computation struct {
 	local    Local
 	refusals []Refusal
-	waiting  []string
+	// refused are the grants among them.
+	refused map[*Node][]netip.Prefix
+	waiting []string
 }
 
 func (c *computation) refuse(node string, reason Reason, format string, args ...any) {
@@ -96,7 +109,7 @@ func (c *computation) refuse(node string, reason Reason, format string, args ...
 }
 
 // peer is what another node becomes, or nothing where it cannot be one.
-func (c *computation) peer(n Node, grants []netip.Prefix, holders map[identity.PublicKey]Node) (Peer, bool) {
+func (c *computation) peer(n *Node, holders map[identity.PublicKey]*Node) (Peer, bool) {
 	switch {
 	case n.Malformed != "":
 		c.refuse(n.Name, Malformed, "%s", n.Malformed)
@@ -112,7 +125,7 @@ func (c *computation) peer(n Node, grants []netip.Prefix, holders map[identity.P
 		c.refuse(n.Name, KeyTaken, "public key %s is held by node %s, which is older", n.Claim.PublicKey, holder.Name)
 		return Peer{}, false
 	}
-	allowed := c.allowedIPs(n, grants)
+	allowed := c.allowedIPs(n)
 	if len(allowed) == 0 {
 		return Peer{}, false
 	}
@@ -123,8 +136,9 @@ func (c *computation) peer(n Node, grants []netip.Prefix, holders map[identity.P
 }
 
 // allowedIPs are the claimed pod CIDRs that a grant covers.
-func (c *computation) allowedIPs(n Node, grants []netip.Prefix) []netip.Prefix {
-	var allowed []netip.Prefix
+func (c *computation) allowedIPs(n *Node) []netip.Prefix {
+	grants := c.accepted(n)
+	allowed := make([]netip.Prefix, 0, len(n.Claim.PodCIDRs))
 	for _, claimed := range n.Claim.PodCIDRs {
 		switch {
 		case containedInAny(claimed, grants):
@@ -141,9 +155,9 @@ func (c *computation) allowedIPs(n Node, grants []netip.Prefix) []netip.Prefix {
 	return allowed
 }
 
-// checkMeshAddresses refuses mesh addresses other than those that follow from the node's pod CIDRs. Nothing is
-// programmed from the claim: a mesh address is reached as part of its pod CIDR.
-func (c *computation) checkMeshAddresses(n Node, allowed []netip.Prefix) {
+// checkMeshAddresses refuses mesh addresses outside the node's pod CIDRs. Nothing is programmed from them: a mesh address
+// is reached as part of its pod CIDR.
+func (c *computation) checkMeshAddresses(n *Node, allowed []netip.Prefix) {
 	for _, addr := range n.Claim.MeshAddresses {
 		if !slices.ContainsFunc(allowed, func(p netip.Prefix) bool { return p.Contains(addr) }) {
 			c.refuse(n.Name, NotGranted, "mesh address %s is in none of its pod CIDRs (%s)", addr, join(allowed))
@@ -153,7 +167,7 @@ func (c *computation) checkMeshAddresses(n Node, allowed []netip.Prefix) {
 
 // endpoint is the first candidate that may be used and is of a family that this node has. A node without one is still a
 // peer: it may call first.
-func (c *computation) endpoint(n Node) netip.AddrPort {
+func (c *computation) endpoint(n *Node) netip.AddrPort {
 	var chosen netip.AddrPort
 	for _, candidate := range n.Claim.Endpoints {
 		if why := c.badEndpoint(candidate.Addr()); why != "" {

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -10,56 +11,88 @@ import (
 // grant is one pod CIDR of one node.
 type grant struct {
 	prefix netip.Prefix
-	node   Node
+	node   *Node
 }
 
-// acceptGrants are the grants of each node, by its name, that are inside the cluster's pod CIDRs and overlap no older
-// node's; the others are refused.
-func (c *computation) acceptGrants(nodes []Node) map[string][]netip.Prefix {
-	var all []grant
+// compare is netip.Prefix.Compare for prefixes that are masked already, as grants are: IPv4 first, outermost first.
+func (g grant) compare(o grant) int {
+	return cmp.Or(g.prefix.Addr().Compare(o.prefix.Addr()), cmp.Compare(g.prefix.Bits(), o.prefix.Bits()))
+}
+
+// checkGrants refuses the grants that are outside the cluster's pod CIDRs or overlap an older node's.
+func (c *computation) checkGrants(nodes []*Node) {
+	all := make([]grant, 0, 2*len(nodes)) // as many as there are in a dual-stack cluster
 	for _, n := range nodes {
 		for _, p := range n.Grants {
 			if why := c.outside(p); why != "" {
-				c.refuse(n.Name, OutsideCluster, "pod CIDR %s %s", p, why)
+				c.refuseGrant(grant{p, n}, OutsideCluster, "pod CIDR %s %s", p, why)
 				continue
 			}
 			all = append(all, grant{p, n})
 		}
 	}
 	// CIDRs are nested or apart. Sorted, each outermost one is followed by all that lies inside it.
-	slices.SortFunc(all, func(a, b grant) int { return a.prefix.Compare(b.prefix) })
-	accepted := make(map[string][]netip.Prefix, len(nodes))
+	slices.SortFunc(all, grant.compare)
 	for len(all) > 0 {
 		end := 1
 		for end < len(all) && all[0].prefix.Overlaps(all[end].prefix) {
 			end++
 		}
-		for _, g := range c.settle(all[:end]) {
-			accepted[g.node.Name] = append(accepted[g.node.Name], g.prefix)
+		if end > 1 {
+			c.settle(all[:end])
 		}
 		all = all[end:]
 	}
-	return accepted
 }
 
 // settle decides among grants that overlap: the older node's holds. A node's own may overlap each other.
-func (c *computation) settle(group []grant) []grant {
-	if len(group) == 1 {
-		return group
-	}
-	byAge := slices.Clone(group)
-	slices.SortStableFunc(byAge, func(a, b grant) int { return older(a.node, b.node) })
-	var held []grant
-	for _, g := range byAge {
-		i := slices.IndexFunc(held, func(h grant) bool { return h.node.Name != g.node.Name && h.prefix.Overlaps(g.prefix) })
-		if i >= 0 {
-			c.refuse(g.node.Name, Overlap, "pod CIDR %s overlaps %s of node %s, which is older", g.prefix, held[i].prefix, held[i].node.Name)
+func (c *computation) settle(group []grant) {
+	slices.SortStableFunc(group, func(a, b grant) int { return older(a.node, b.node) })
+	// held are the outermost of those that hold so far. They are sorted and apart, so that what overlaps one more is a run of
+	// them: thousands of grants inside a wide one cost little more than they do without it.
+	var held []*grant
+	for i := range group {
+		g := &group[i]
+		start, _ := slices.BinarySearchFunc(held, g, func(a, b *grant) int { return a.compare(*b) })
+		if start > 0 && held[start-1].prefix.Overlaps(g.prefix) {
+			start--
+		}
+		end := start
+		for end < len(held) && held[end].node == g.node && held[end].prefix.Overlaps(g.prefix) {
+			end++
+		}
+		if end < len(held) && held[end].prefix.Overlaps(g.prefix) {
+			other := held[end]
+			c.refuseGrant(*g, Overlap, "pod CIDR %s overlaps %s of node %s, which is older", g.prefix, other.prefix, other.node.Name)
 			continue
 		}
-		held = append(held, g)
+		if start == end || g.prefix.Bits() < held[start].prefix.Bits() {
+			held = slices.Replace(held, start, end, g)
+		}
 	}
-	slices.SortFunc(held, func(a, b grant) int { return a.prefix.Compare(b.prefix) })
-	return held
+}
+
+func (c *computation) refuseGrant(g grant, reason Reason, format string, args ...any) {
+	c.refuse(g.node.Name, reason, format, args...)
+	if c.refused == nil {
+		c.refused = make(map[*Node][]netip.Prefix)
+	}
+	c.refused[g.node] = append(c.refused[g.node], g.prefix)
+}
+
+// accepted are the node's grants that checkGrants did not refuse.
+func (c *computation) accepted(n *Node) []netip.Prefix {
+	refused := c.refused[n]
+	if len(refused) == 0 {
+		return n.Grants
+	}
+	var accepted []netip.Prefix
+	for _, p := range n.Grants {
+		if !slices.Contains(refused, p) {
+			accepted = append(accepted, p)
+		}
+	}
+	return accepted
 }
 
 func (c *computation) outside(p netip.Prefix) string {
@@ -75,8 +108,8 @@ func (c *computation) outside(p netip.Prefix) string {
 }
 
 // keyHolders is the oldest node of each published key.
-func keyHolders(nodes []Node) map[identity.PublicKey]Node {
-	holders := make(map[identity.PublicKey]Node, len(nodes))
+func keyHolders(nodes []*Node) map[identity.PublicKey]*Node {
+	holders := make(map[identity.PublicKey]*Node, len(nodes))
 	for _, n := range nodes {
 		if !n.Claim.Published() {
 			continue

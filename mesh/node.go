@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -27,24 +28,20 @@ type Node struct {
 	Grants []netip.Prefix
 	// Claim is what the node's own agent published.
 	Claim Claim
-	// Malformed says what cannot be read; such a node is left out. Empty when all is well.
+	// Malformed says what cannot be read; such a node is no peer. Empty when all is well. What could be read of its grants
+	// and its key is still there, and still held against younger nodes: they must not gain by its mistake.
 	Malformed string
 }
 
 // ParseNode reads a Node. What cannot be read is told in Malformed, never by an error: one bad Node is no reason to stop.
 func ParseNode(f Fields) Node {
 	n := Node{Name: f.Name, UID: f.UID, Created: f.Created}
-	grants, err := parsePrefixes("spec.podCIDRs", f.PodCIDRs)
-	if err != nil {
+	var grantErr, claimErr error
+	n.Grants, grantErr = parsePrefixes("spec.podCIDRs", f.PodCIDRs)
+	n.Claim, claimErr = ParseClaim(f.Annotations)
+	if err := cmp.Or(grantErr, claimErr); err != nil {
 		n.Malformed = err.Error()
-		return n
 	}
-	claim, err := ParseClaim(f.Annotations)
-	if err != nil {
-		n.Malformed = err.Error()
-		return n
-	}
-	n.Grants, n.Claim = grants, claim
 	return n
 }
 
@@ -54,16 +51,7 @@ func (n Node) Equal(o Node) bool {
 		slices.Equal(n.Grants, o.Grants) && n.Claim.Equal(o.Claim)
 }
 
-// older orders nodes by who holds what both want: creation time, then UID.
-func older(a, b Node) int {
-	if c := a.Created.Compare(b.Created); c != 0 {
-		return c
-	}
-	switch {
-	case a.UID < b.UID:
-		return -1
-	case a.UID > b.UID:
-		return 1
-	}
-	return 0
+// older orders nodes by who holds what both want: creation time, then UID. The name settles what the API never gives.
+func older(a, b *Node) int {
+	return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.UID, b.UID), cmp.Compare(a.Name, b.Name))
 }

@@ -24,10 +24,9 @@ func MeshAddresses(podCIDRs []netip.Prefix) []netip.Addr {
 	return addrs
 }
 
-// laneRoutes lead to a peer's allowed IPs, with the mesh address of the same family as source. Without one the peer's
+// appendLaneRoutes adds those that lead to a peer's allowed IPs, with the mesh address of the same family as source. Without one the peer's
 // prefix stays unreachable: the peer could not answer what has no source in the mesh.
-func laneRoutes(device string, mesh []netip.Addr, allowed []netip.Prefix) []Route {
-	var routes []Route
+func appendLaneRoutes(routes []Route, device string, mesh []netip.Addr, allowed []netip.Prefix) []Route {
 	for _, p := range allowed {
 		for _, source := range mesh {
 			if source.Is4() == p.Addr().Is4() {
@@ -38,9 +37,8 @@ func laneRoutes(device string, mesh []netip.Addr, allowed []netip.Prefix) []Rout
 	return routes
 }
 
-// unreachable routes lie under the lanes': a peer that is missing is an error at once, and never the default route.
-func unreachable(cluster []netip.Prefix) []Route {
-	routes := make([]Route, 0, len(cluster))
+// appendUnreachable adds those that lie under the lanes': a peer that is missing is an error at once, and never the default route.
+func appendUnreachable(routes []Route, cluster []netip.Prefix) []Route {
 	for _, p := range cluster {
 		routes = append(routes, Route{Destination: p, Metric: UnreachableMetric})
 	}

@@ -1,0 +1,90 @@
+# Warren's targets; `make help` lists them. Everything that is built or fetched lives in .cache and bin.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+TOOLS := $(CURDIR)/.cache/tools
+GOLANGCI_LINT_VERSION := v2.15.0
+GOVULNCHECK_VERSION := v1.9.0
+CONTROLLER_GEN_VERSION := v0.23.0
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X github.com/warren-mesh/warren/internal/version.tag=$(VERSION)
+LAB := sudo -E bin/warren-lab
+ifeq ($(shell id -u),0)
+LAB := bin/warren-lab
+endif
+NODES ?= 3
+FAMILIES ?= dual
+UNDERLAY ?= ipv4
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: deps build control-plane ## Three nodes on this machine: wg show, ping, iperf3, and a capture of the wire
+	$(LAB) demo
+
+.PHONY: test
+test: deps build control-plane lint ## Every test, lint included (needs root: namespaces and real packets)
+	./.ci/timed "unit and kernel tests" go test -count=1 -timeout 20m $$(go list ./... | grep -v '/e2e$$')
+	./.ci/timed "fuzzing, 10 s a target" ./.ci/fuzz 10s
+	./.ci/timed "scenarios with real packets" go test -count=1 -timeout 40m -v ./e2e
+
+.PHONY: test-unit
+test-unit: ## Only the tests that need neither root nor a control plane
+	go test -count=1 ./mesh ./crypto/... ./internal/loop ./internal/socket ./cmd/...
+
+.PHONY: fuzz
+fuzz: ## Every fuzz target for FUZZTIME (1h)
+	./.ci/fuzz $(or $(FUZZTIME),1h)
+
+.PHONY: build
+build: ## warrend, warren and warren-lab into bin/
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/... ./e2e/lab/warren-lab
+
+.PHONY: control-plane
+control-plane: ## Build the real etcd, kube-apiserver and controller-manager once (not where KUBEBUILDER_ASSETS is set)
+	@go run ./e2e/lab/cluster/build > /dev/null
+
+.PHONY: deps
+deps: ## Install what the lab runs (ip, nft, wg, iperf3, tcpdump ...) by apt-get, where it is missing
+	@./.ci/deps
+
+.PHONY: lab-up
+lab-up: deps build control-plane ## A lab of NODES (3) nodes that stays up; FAMILIES=ipv4|ipv6|dual UNDERLAY=ipv4|ipv6|dual
+	$(LAB) up --nodes $(NODES) --families $(FAMILIES) --underlay $(UNDERLAY)
+
+.PHONY: lab-down
+lab-down: build ## Take the lab down, and whatever a killed test left
+	$(LAB) down
+
+.PHONY: lab-shell
+lab-shell: ## A shell on a node (NODE=n1) or in a pod (POD=n1/p1)
+	$(LAB) shell $(if $(POD),--pod $(POD),--node $(or $(NODE),n1))
+
+.PHONY: bench-throughput
+bench-throughput: deps build ## Pod to pod through Warren against WireGuard configured by hand
+	go run ./bench/throughput
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION) ## golangci-lint, govulncheck, go mod tidy
+	./.ci/timed "golangci-lint" $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) run ./...
+	./.ci/timed "govulncheck" ./.ci/vulncheck $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)
+	go mod tidy -diff
+
+$(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION):
+	./.ci/timed "building golangci-lint" env GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	mv $(TOOLS)/golangci-lint $@
+
+$(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION):
+	./.ci/timed "building govulncheck" env GOBIN=$(TOOLS) go install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
+	mv $(TOOLS)/govulncheck $@
+
+.PHONY: generate
+generate: ## Deepcopy functions and CRDs from the types in api/
+	go run sigs.k8s.io/controller-tools/cmd/controller-gen@$(CONTROLLER_GEN_VERSION) object crd paths=./api/... output:crd:dir=manifests/base
+
+.PHONY: clean
+clean: ## Remove bin/ and .cache/
+	rm -rf bin .cache

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/warren-mesh/warren/internal/socket"
+)
+
+func statusCommand(client func() *socket.Client) *cobra.Command {
+	var out output
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show how the agent and its WireGuard device are; exits with 1 when the mesh is not programmed",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			status, err := client().Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := out.print(cmd.OutOrStdout(), status, func(w io.Writer) { writeStatus(w, status) }); err != nil {
+				return fmt.Errorf("writing the status: %w", err)
+			}
+			if !status.Ready {
+				return fmt.Errorf("the mesh is not programmed: %s", problem(status))
+			}
+			return nil
+		},
+	}
+	out.addFlag(cmd)
+	return cmd
+}
+
+func problem(status socket.Status) string {
+	if status.Problem == "" {
+		return "waiting for the API server"
+	}
+	return status.Problem
+}
+
+func writeStatus(w io.Writer, s socket.Status) {
+	ready := "yes"
+	if !s.Ready {
+		ready = "no: " + problem(s)
+	}
+	fmt.Fprintf(w, "node: %s\n  version: %s\n  ready: %s\n", s.Node, s.Version, ready)
+	fmt.Fprintf(w, "  pod CIDRs: %s\n  mesh addresses: %s\n", list(s.PodCIDRs, "none granted yet"), list(s.MeshAddresses, "none"))
+	fmt.Fprintf(w, "interface: %s (%s)\n  public key: %s\n  listening port: %d\n  mtu: %d\n  peers: %d\n",
+		s.Interface, s.Implementation, s.PublicKey, s.ListenPort, s.MTU, s.Peers)
+	if len(s.Waiting) > 0 {
+		fmt.Fprintf(w, "waiting for: %s\n", strings.Join(s.Waiting, ", "))
+	}
+	for _, r := range s.Refused {
+		fmt.Fprintf(w, "refused of %s (%s): %s\n", r.Node, r.Reason, r.Detail)
+	}
+	fmt.Fprintf(w, "stopped from leaving in clear: %d packets, %s\n", s.StoppedPackets, bytes(int64(s.StoppedBytes))) //nolint:gosec // a counter
+}

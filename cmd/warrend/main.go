@@ -1,0 +1,81 @@
+// Command warrend is Warren's agent: one on each node.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/warren-mesh/warren/internal/agent"
+	"github.com/warren-mesh/warren/internal/kube"
+	"github.com/warren-mesh/warren/internal/version"
+	"github.com/warren-mesh/warren/mesh/wg/tunnel"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := command().ExecuteContext(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "warrend:", err)
+		return 1
+	}
+	return 0
+}
+
+func command() *cobra.Command {
+	var options Options
+	root := &cobra.Command{
+		Use:   "warrend",
+		Short: "The agent of Warren, the encrypted network of a Kubernetes cluster",
+		Long: `warrend runs on each node. It publishes the node's WireGuard key and pod CIDRs on its own Node, reads all others', and keeps
+devices, peers, routes and the guard in the kernel in the state that follows. Stopping it changes nothing in the kernel:
+only "warren uninstall" does. Every flag may also be given as an environment variable: WARREN_ and the flag's name in
+capitals with underscores, as WARREN_CLUSTER_CIDR (and NODE_NAME and KUBECONFIG as usual).`,
+		Args:          cobra.NoArgs,
+		Version:       version.String(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			options.Complete(cmd.Flags(), os.LookupEnv)
+			config, err := options.Validate()
+			if err != nil {
+				return fmt.Errorf("nothing was started, because of the flags:\n%w", err)
+			}
+			return runAgent(cmd.Context(), config)
+		},
+	}
+	options.AddFlags(root.Flags())
+	root.AddCommand(tunnelCommand())
+	return root
+}
+
+func runAgent(ctx context.Context, config Config) error {
+	logger, err := config.Log.Build()
+	if err != nil {
+		return fmt.Errorf("making the logger: %w", err)
+	}
+	defer func() { _ = logger.Sync() }()
+	kube.RedirectKlog(logger)
+	return agent.Run(ctx, config.Agent, logger)
+}
+
+func tunnelCommand() *cobra.Command {
+	var iface string
+	cmd := &cobra.Command{
+		Use:   "tunnel",
+		Short: "Run the userspace WireGuard device of one lane (the agent starts it where the kernel has no WireGuard)",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return tunnel.Run(cmd.Context(), tunnel.Options{Interface: iface})
+		},
+	}
+	cmd.Flags().StringVar(&iface, "interface", agent.DefaultInterface, "name of the lane's link")
+	return cmd
+}

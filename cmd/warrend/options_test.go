@@ -1,0 +1,87 @@
+package main
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+
+	"github.com/warren-mesh/warren/internal/agent"
+	"github.com/warren-mesh/warren/mesh/wg"
+)
+
+func parse(t *testing.T, env map[string]string, args ...string) (Config, error) {
+	t.Helper()
+	var o Options
+	fs := pflag.NewFlagSet("warrend", pflag.ContinueOnError)
+	o.AddFlags(fs)
+	if err := fs.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	o.Complete(fs, func(name string) (string, bool) { value, ok := env[name]; return value, ok })
+	return o.Validate()
+}
+
+func TestDefaults(t *testing.T) {
+	got, err := parse(t, map[string]string{"NODE_NAME": "n1"}, "--cluster-cidr=fd00:10:244::/48, 10.244.0.0/16")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := agent.Config{
+		NodeName: "n1", WireGuard: wg.Auto, Interface: "warren0", ListenPort: 51820,
+		ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("fd00:10:244::/48")},
+		StateDir:     "/var/lib/warren", Socket: "/run/warren/agent.sock", MetricsBindAddress: "127.0.0.1:9586",
+	}
+	if diff := cmp.Diff(want, got.Agent, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+		t.Errorf("config (-want +got):\n%s", diff)
+	}
+}
+
+func TestFlagsWinOverEnvironment(t *testing.T) {
+	env := map[string]string{"NODE_NAME": "env", "WARREN_LISTEN_PORT": "4500", "WARREN_CLUSTER_CIDR": "10.1.0.0/16"}
+	got, err := parse(t, env, "--node-name=flag")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Agent.NodeName != "flag" || got.Agent.ListenPort != 4500 {
+		t.Errorf("node name %q and port %d, want flag and 4500", got.Agent.NodeName, got.Agent.ListenPort)
+	}
+}
+
+// TestEveryMistakeAtOnce is the whole text that a user sees.
+func TestEveryMistakeAtOnce(t *testing.T) {
+	_, err := parse(t, nil, "--wireguard=fast", "--interface=warren0123456789", "--listen-port=70000", "--mtu=900",
+		"--cluster-cidr=10.244.0.1/16,0.0.0.0/0,10.96.0.0/12", "--service-cidr=10.96.0.0/16,x", "--state-dir=lib",
+		"--kubeconfig=k", "--socket=s", "--metrics-bind-address=localhost:99999", "--log-level=loud", "--log-format=xml")
+	if err == nil {
+		t.Fatal("no error")
+	}
+	want := strings.TrimPrefix(`
+  --node-name "": want the name of this machine's Node object, as ~kubectl get nodes~ shows it (or env NODE_NAME)
+  --kubeconfig "k": want an absolute path
+  --wireguard "fast": want auto, kernel or userspace
+  --interface "warren0123456789": want a link's name: at most 15 characters, none of / : * + % @ " or space, and not "lo" or "wrp…" (pods')
+  --listen-port "70000": want a port, 1 to 65535
+  --mtu "900": want 0, or 1280 to 65455 bytes
+  --cluster-cidr "10.244.0.1/16": want CIDRs without host bits, comma-separated, like 10.244.0.0/16,fd00:10:244::/48
+  --cluster-cidr "0.0.0.0/0": want a range that pods can have: not everything, loopback, link-local or multicast
+  --service-cidr "x": want CIDRs without host bits, comma-separated, like 10.244.0.0/16,fd00:10:244::/48
+  --state-dir "lib": want an absolute path
+  --socket "s": want an absolute path
+  --metrics-bind-address "localhost:99999": want address:port, like 127.0.0.1:9586, [::1]:9586 or :9586, or nothing
+  --log-level "loud": want debug, info, warn or error
+  --log-format "xml": want json or text
+  --service-cidr "10.96.0.0/16": want a range that does not overlap --cluster-cidr`, "\n")
+	if diff := cmp.Diff(strings.ReplaceAll(want, "~", "`"), err.Error()); diff != "" {
+		t.Errorf("error (-want +got):\n%s", diff)
+	}
+}
+
+func TestClusterCIDRIsRequired(t *testing.T) {
+	_, err := parse(t, nil, "--node-name=n1")
+	if err == nil || !strings.Contains(err.Error(), "--cluster-cidr") {
+		t.Errorf("error %v, want one that names --cluster-cidr", err)
+	}
+}

@@ -1,0 +1,176 @@
+// Package agent joins Warren's parts on one node. Three loops, each of which takes its desired state whole and may run at
+// any time: reconcile (Nodes to kernel), publish (own claim to own Node) and repair (kernel events to reconcile). Here, and
+// only here, errors are logged, counted and retried.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/warren-mesh/warren/crypto/identity"
+	"github.com/warren-mesh/warren/internal/kube"
+	"github.com/warren-mesh/warren/internal/loop"
+	"github.com/warren-mesh/warren/internal/socket"
+	"github.com/warren-mesh/warren/internal/version"
+	"github.com/warren-mesh/warren/mesh"
+	"github.com/warren-mesh/warren/mesh/guard"
+	"github.com/warren-mesh/warren/mesh/route"
+	"github.com/warren-mesh/warren/mesh/wg"
+)
+
+// Agent is one node's.
+type Agent struct {
+	config  Config
+	logger  *zap.Logger
+	key     identity.PrivateKey
+	kube    *kube.Client
+	nodes   *kube.Watcher
+	events  *kube.Recorder
+	guard   *guard.Guard
+	device  *wg.Device
+	router  *route.Router
+	metrics *metrics
+
+	reconcileLoop *loop.Runner
+	publishLoop   *loop.Runner
+	// audit asks the next reconcile to read the kernel rather than to trust what is remembered.
+	audit atomic.Bool
+	// auditRoutes asks the same for the routes alone.
+	auditRoutes atomic.Bool
+	// programmed says that the plan has been in the kernel once.
+	programmed atomic.Bool
+	// underlayMTU is the last one known, in bytes. Only reconcile uses it.
+	underlayMTU int
+
+	// mu guards what the last reconcile found, for the socket, the publisher and the metrics.
+	mu       sync.Mutex
+	result   mesh.Result
+	wanted   publication
+	problem  string
+	refusals transitions
+}
+
+// Run runs an agent until ctx ends. What it has put into the kernel stays there.
+func Run(ctx context.Context, config Config, logger *zap.Logger) error {
+	a, err := start(config, logger)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = a.close() }()
+	logger.Info("starting", zap.String("version", version.String()), zap.String("node", config.NodeName),
+		zap.Stringer("publicKey", a.key.Public()), zap.String("wireguard", string(a.device.Implementation())))
+	if err := a.failClosed(); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return socket.Serve(ctx, config.Socket, a) })
+	group.Go(func() error { return a.serveHTTP(ctx) })
+	group.Go(func() error { return a.mesh(ctx) })
+	err = group.Wait()
+	logger.Info("stopped; what is in the kernel stays", zap.Error(err))
+	return err
+}
+
+// start opens what the agent needs. Nothing in the kernel is changed yet.
+func start(config Config, logger *zap.Logger) (*Agent, error) {
+	a := &Agent{config: config, logger: logger}
+	a.metrics = newMetrics(a)
+	key, created, err := identity.LoadOrCreate(config.StateDir)
+	if err != nil {
+		return nil, fmt.Errorf("loading the node's key: %w", err)
+	}
+	if created {
+		logger.Info("made a new key", zap.String("folder", config.StateDir), zap.Stringer("publicKey", key.Public()))
+	}
+	a.key = key
+	if a.guard, err = guard.New(); err != nil {
+		return nil, fmt.Errorf("opening nftables: %w", err)
+	}
+	if a.router, err = route.New(route.Options{OnMessage: a.metrics.rtnetlinkSent}); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening rtnetlink: %w", err), a.close())
+	}
+	if a.device, err = wg.New(wg.Options{
+		Mode: config.WireGuard, LogDir: filepath.Dir(config.Socket), OnMessage: a.metrics.wireguardSent,
+	}); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening WireGuard: %w", err), a.close())
+	}
+	a.kube, err = kube.New(kube.Options{
+		Kubeconfig: config.Kubeconfig, UserAgent: "warrend/" + version.String(), NodeName: config.NodeName,
+		WatchServiceCIDRs: len(config.ServiceCIDRs) == 0,
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("making the API client: %w", err), a.close())
+	}
+	return a, nil
+}
+
+func (a *Agent) close() error {
+	var errs []error
+	if a.guard != nil {
+		errs = append(errs, a.guard.Close())
+	}
+	if a.router != nil {
+		a.router.Close()
+	}
+	if a.device != nil {
+		errs = append(errs, a.device.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// failClosed makes sure that nothing can leave in clear before the API server has said anything: on a node that has just
+// booted pods may start before the mesh does. A guard that is there already knows more, and is kept.
+func (a *Agent) failClosed() error {
+	present, err := a.guard.Present()
+	if err != nil {
+		return fmt.Errorf("looking for the guard: %w", err)
+	}
+	if present {
+		return nil
+	}
+	first := mesh.Guard{Lanes: []string{a.config.Interface}, Cluster: a.config.ClusterCIDRs}
+	if err := a.guard.Set(first); err != nil {
+		return fmt.Errorf("putting the guard in place: %w", err)
+	}
+	return nil
+}
+
+// mesh waits for the API server's view of all nodes, and then follows it.
+func (a *Agent) mesh(ctx context.Context) error {
+	a.reconcileLoop = loop.New(a.reconcile, loop.Options{
+		Min: 5 * time.Millisecond, RetryMin: 200 * time.Millisecond, RetryMax: 5 * time.Second, Max: auditInterval,
+		OnResult: a.reconciled,
+	})
+	a.publishLoop = loop.New(a.publish, loop.Options{
+		Min: 100 * time.Millisecond, RetryMin: 200 * time.Millisecond, RetryMax: 30 * time.Second, OnResult: a.published,
+	})
+	recorder, err := a.kube.NewRecorder(ctx)
+	if err != nil {
+		return err
+	}
+	a.events = recorder
+	nodes, err := a.kube.Watch(ctx, func() {
+		a.reconcileLoop.Trigger()
+		a.publishLoop.Trigger()
+	})
+	if err != nil {
+		return fmt.Errorf("watching the API server: %w", err)
+	}
+	a.nodes = nodes
+	if err := nodes.WaitForSync(ctx); err != nil {
+		return fmt.Errorf("waiting for all Nodes: %w", err)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return a.repair(ctx) })
+	group.Go(func() error { a.reconcileLoop.Run(ctx); return nil })
+	group.Go(func() error { a.publishLoop.Run(ctx); return nil })
+	return group.Wait()
+}

@@ -1,0 +1,33 @@
+package agent
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/warren-mesh/warren/mesh/wg"
+)
+
+// DefaultInterface is the name of a node's lane.
+const DefaultInterface = "warren0"
+
+// auditInterval is how often the agent compares the whole plan with the kernel, event or not.
+const auditInterval = 90 * time.Second
+
+// Config is how one agent is to run. It has been validated.
+type Config struct {
+	NodeName string
+	// Kubeconfig is a file; empty is in-cluster.
+	Kubeconfig string
+	WireGuard  wg.Mode
+	Interface  string
+	ListenPort uint16
+	// MTU is the lane's, in bytes; 0 takes it from the underlay.
+	MTU          int
+	ClusterCIDRs []netip.Prefix
+	// ServiceCIDRs are asked from the API where there are none.
+	ServiceCIDRs []netip.Prefix
+	StateDir     string
+	Socket       string
+	// MetricsBindAddress is address:port; empty is none.
+	MetricsBindAddress string
+}

@@ -1,0 +1,162 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/warren-mesh/warren/internal/kube"
+	"github.com/warren-mesh/warren/mesh"
+	"github.com/warren-mesh/warren/mesh/guard"
+	"github.com/warren-mesh/warren/mesh/route"
+	"github.com/warren-mesh/warren/mesh/wg"
+)
+
+// errNoNode is the state of a node that has not registered yet, or was deleted: what is in the kernel stays as it is.
+var errNoNode = errors.New("this node's own Node object does not exist (yet); check --node-name against `kubectl get nodes`")
+
+// reconcile brings the kernel to what follows from all Nodes as they are now.
+func (a *Agent) reconcile(_ context.Context) error {
+	snapshot := a.nodes.Snapshot()
+	if !snapshot.Own.Exists {
+		return errNoNode
+	}
+	a.forget()
+	local, err := a.local(snapshot)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	result := mesh.Compute(local, snapshot.Nodes)
+	a.metrics.observe("compute", start, nil)
+	claim, problems := a.claim(result.Plan, snapshot.Own)
+	result.Refusals = append(result.Refusals, problems...)
+	a.remember(result, claim, snapshot)
+	if err := a.apply(result.Plan); err != nil {
+		return err
+	}
+	a.programmed.Store(true)
+	a.publishLoop.Trigger()
+	return nil
+}
+
+// local is what this node knows of itself.
+func (a *Agent) local(snapshot kube.Snapshot) (mesh.Local, error) {
+	local := mesh.Local{
+		Name: a.config.NodeName, PublicKey: a.key.Public(), Interface: a.config.Interface, ListenPort: a.config.ListenPort,
+		MTU: a.config.MTU, ClusterCIDRs: a.config.ClusterCIDRs, ServiceCIDRs: a.config.ServiceCIDRs,
+		Addresses: snapshot.Own.Addresses,
+	}
+	if len(local.ServiceCIDRs) == 0 {
+		local.ServiceCIDRs = snapshot.ServiceCIDRs
+	}
+	if local.MTU == 0 {
+		mtu, err := a.router.Underlay(local.Addresses)
+		switch {
+		case err == nil:
+			a.underlayMTU = mtu
+		case !errors.Is(err, route.ErrNoLink) || a.underlayMTU == 0:
+			return mesh.Local{}, fmt.Errorf("finding the underlay's MTU (or give --mtu): %w", err)
+		}
+		// Where no link holds the Node's addresses, they have just changed and the Node has not followed yet.
+		local.UnderlayMTU = a.underlayMTU
+	}
+	return local, nil
+}
+
+// forget drops what is remembered of the kernel where there is reason to think that somebody else changed it.
+func (a *Agent) forget() {
+	routes := a.auditRoutes.Swap(false)
+	if a.audit.Swap(false) {
+		a.guard.Forget()
+		a.device.Forget()
+		routes = true
+	}
+	if routes {
+		a.router.Forget()
+	}
+}
+
+// apply is the order that keeps the promises: the guard before the first route, peers before the routes to them, and
+// routes gone before their peers.
+func (a *Agent) apply(plan mesh.Plan) error {
+	lane := plan.Lanes[0]
+	steps := []struct {
+		part string
+		do   func() error
+	}{
+		{"guard", func() error { return a.guard.Set(plan.Guard) }},
+		{"forwarding", func() error { return a.router.EnableForwarding(families(plan.Guard.Own)) }},
+		{"wireguard", func() error { return a.device.Set(lane, a.key, wg.SetOptions{}) }},
+		{"address", func() error { return a.router.SetAddresses(lane.Name, lane.Addresses, lane.MTU) }},
+		{"route", func() error { return a.router.Set(plan.Routes) }},
+		{"wireguard", func() error { return a.device.Set(lane, a.key, wg.SetOptions{Prune: true}) }},
+	}
+	var errs []error
+	for _, step := range steps {
+		start := time.Now()
+		err := step.do()
+		a.metrics.observe(step.part, start, err)
+		if err == nil {
+			continue
+		}
+		errs = append(errs, fmt.Errorf("programming the %s: %w", step.part, err))
+		if !errors.Is(err, guard.ErrOthers) { // The guard itself is in place then.
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// remember keeps what was found for the publisher, the socket and the metrics, and tells of refusals that began or ended.
+func (a *Agent) remember(result mesh.Result, claim mesh.Claim, snapshot kube.Snapshot) {
+	a.mu.Lock()
+	a.result, a.wanted = result, publication{claim: claim, uid: snapshot.Own.UID}
+	began, ended := a.refusals.update(result.Refusals)
+	a.mu.Unlock()
+	for _, r := range began {
+		a.logger.Warn("refused; the rest is used", zap.Object("refusal", loggedRefusal(r)))
+		a.events.Event(kube.Warning, string(r.Reason), fmt.Sprintf("node %s: %s", r.Node, r.Detail), find(snapshot.Nodes, r.Node))
+	}
+	for _, r := range ended {
+		a.logger.Info("no longer refused", zap.Object("refusal", loggedRefusal(r)))
+	}
+}
+
+// reconciled tells of a run's end: failures once when they begin or change, and their end.
+func (a *Agent) reconciled(took time.Duration, err error) {
+	a.metrics.synced(took, err)
+	text := ""
+	if err != nil {
+		text = err.Error()
+		a.audit.Store(true)
+	}
+	a.mu.Lock()
+	before := a.problem
+	a.problem = text
+	peers := 0
+	if len(a.result.Plan.Lanes) > 0 {
+		peers = len(a.result.Plan.Lanes[0].Peers)
+	}
+	a.mu.Unlock()
+	switch {
+	case text != "" && text != before:
+		a.logger.Error("the mesh could not be programmed; retrying", zap.Error(err))
+	case text == "" && before != "":
+		a.logger.Info("the mesh is programmed again", zap.Int("peers", peers))
+	default:
+		a.logger.Debug("reconciled", zap.Duration("took", took), zap.Int("peers", peers))
+	}
+}
+
+// families says which IP families the prefixes have.
+func families(prefixes []netip.Prefix) (ipv4, ipv6 bool) {
+	is4 := func(p netip.Prefix) bool { return p.Addr().Is4() }
+	is6 := func(p netip.Prefix) bool { return p.Addr().Is6() }
+	return slices.ContainsFunc(prefixes, is4), slices.ContainsFunc(prefixes, is6)
+}

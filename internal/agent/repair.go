@@ -1,0 +1,95 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/warren-mesh/warren/mesh/route"
+)
+
+// nudgeFor is how long peers are called when this node's address has changed: a call that is lost is repeated each second.
+const nudgeFor = 3 * time.Second
+
+// repair follows the kernel: what somebody else changed is put right at once, and when the node's own addresses change every
+// peer hears from it, so that they roam before the API has said a word.
+func (a *Agent) repair(ctx context.Context) error {
+	events, err := route.Watch(ctx)
+	if err != nil {
+		return fmt.Errorf("watching links, addresses and routes: %w", err)
+	}
+	tables, err := a.guard.Watch(ctx)
+	if err != nil {
+		return err
+	}
+	go a.repairGuard(tables)
+	before, err := a.underlayAddresses()
+	if err != nil {
+		return err
+	}
+	for event := range events {
+		switch {
+		case event.Kind == route.Everything || event.Link == a.config.Interface:
+			a.audit.Store(true)
+		case event.Kind == route.Route:
+			a.auditRoutes.Store(true)
+		}
+		a.reconcileLoop.Trigger()
+		if event.Kind != route.Address && event.Kind != route.Everything {
+			continue
+		}
+		now, err := a.underlayAddresses()
+		if err != nil {
+			a.logger.Error("reading this node's addresses failed; peers will follow when its Node changes", zap.Error(err))
+			continue
+		}
+		if !slices.Equal(before, now) {
+			a.logger.Info("this node's addresses changed; calling every peer", zap.Stringers("before", before), zap.Stringers("now", now))
+			before = now
+			a.nudge(ctx)
+		}
+	}
+	return ctx.Err()
+}
+
+// repairGuard follows the tables of nftables.
+func (a *Agent) repairGuard(changed <-chan struct{}) {
+	for range changed {
+		a.guard.Forget()
+		a.reconcileLoop.Trigger()
+	}
+}
+
+// nudge makes every peer hear from this node for a while.
+func (a *Agent) nudge(ctx context.Context) {
+	if err := a.device.Nudge(); err != nil {
+		a.logger.Error("calling the peers failed; they will follow when this node's Node changes", zap.Error(err))
+		return
+	}
+	time.AfterFunc(nudgeFor, func() {
+		if ctx.Err() != nil {
+			return // The next agent settles what it finds.
+		}
+		if err := a.device.Settle(); err != nil {
+			a.logger.Error("setting the peers' keepalive back failed; the next sync repairs it", zap.Error(err))
+			a.audit.Store(true)
+			a.reconcileLoop.Trigger()
+		}
+	})
+}
+
+// underlayAddresses are the node's own addresses without its mesh addresses, sorted.
+func (a *Agent) underlayAddresses() ([]netip.Addr, error) {
+	addrs, err := a.router.LocalAddresses()
+	if err != nil {
+		return nil, fmt.Errorf("listing this node's addresses: %w", err)
+	}
+	inMesh := func(addr netip.Addr) bool {
+		return slices.ContainsFunc(a.config.ClusterCIDRs, func(p netip.Prefix) bool { return p.Contains(addr) })
+	}
+	return slices.DeleteFunc(addrs, inMesh), nil
+}

@@ -1,0 +1,81 @@
+package socket
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/warren-mesh/warren/mesh"
+)
+
+// Backend answers what the socket is asked.
+type Backend interface {
+	Status() (Status, error)
+	Peers() ([]Peer, error)
+	// Plan is the last one computed.
+	Plan() mesh.Plan
+}
+
+// Serve answers on a unix socket at path until ctx ends. A socket left by a dead agent is replaced; a live one is an error.
+func Serve(ctx context.Context, path string, backend Backend) error {
+	listener, err := listen(ctx, path)
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, backend.Status) })
+	mux.HandleFunc("GET /v1/peers", func(w http.ResponseWriter, _ *http.Request) { answer(w, backend.Peers) })
+	mux.HandleFunc("GET /v1/plan", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, func() (mesh.Plan, error) { return backend.Plan(), nil })
+	})
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving on %s: %w", path, err)
+	}
+	return nil
+}
+
+// listen makes the socket 0600 from its first moment: it is made under another name and renamed when it is closed to others.
+func listen(ctx context.Context, path string) (net.Listener, error) {
+	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("listening on %s: another agent answers there; stop it first", path)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("making the socket's folder: %w", err)
+	}
+	fresh := path + ".new"
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("removing a left-over socket: %w", err)
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "unix", fresh)
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s: %w", path, err)
+	}
+	listener.(*net.UnixListener).SetUnlinkOnClose(false)
+	if err := errors.Join(os.Chmod(fresh, 0o600), os.Rename(fresh, path)); err != nil {
+		return nil, errors.Join(fmt.Errorf("putting the socket in place: %w", err), listener.Close())
+	}
+	return listener, nil
+}
+
+func answer[T any](w http.ResponseWriter, ask func() (T, error)) {
+	value, err := ask()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(value); err != nil && !errors.Is(err, syscall.EPIPE) {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
+}

@@ -1,0 +1,49 @@
+// Package socket is the agent's local socket: HTTP and JSON over a unix socket that only root can open.
+package socket
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/warren-mesh/warren/crypto/identity"
+	"github.com/warren-mesh/warren/mesh"
+)
+
+// DefaultPath is where the agent listens.
+const DefaultPath = "/run/warren/agent.sock"
+
+// Status is how the agent and its lane are.
+type Status struct {
+	Node    string `json:"node"`
+	Version string `json:"version"`
+	// Ready says whether the mesh is programmed; Problem is the last failure where it is not.
+	Ready   bool   `json:"ready"`
+	Problem string `json:"problem,omitempty"`
+	// Implementation is "kernel" or "userspace".
+	Implementation string             `json:"implementation"`
+	Interface      string             `json:"interface"`
+	PublicKey      identity.PublicKey `json:"publicKey"`
+	ListenPort     uint16             `json:"listenPort"`
+	MTU            int                `json:"mtu"`
+	PodCIDRs       []netip.Prefix     `json:"podCIDRs"`
+	MeshAddresses  []netip.Addr       `json:"meshAddresses"`
+	Peers          int                `json:"peers"`
+	// Waiting are nodes that have not published yet, or have no pod CIDR.
+	Waiting []string `json:"waiting"`
+	// Refused are claims and grants that are not used.
+	Refused []mesh.Refusal `json:"refused"`
+	// StoppedBytes and StoppedPackets are pod traffic that was kept from leaving in clear.
+	StoppedBytes   uint64 `json:"stoppedBytes"`
+	StoppedPackets uint64 `json:"stoppedPackets"`
+}
+
+// Peer is a peer as WireGuard has it now, with its node's name.
+type Peer struct {
+	Node          string             `json:"node"`
+	PublicKey     identity.PublicKey `json:"publicKey"`
+	Endpoint      netip.AddrPort     `json:"endpoint,omitzero"`
+	AllowedIPs    []netip.Prefix     `json:"allowedIPs"`
+	LastHandshake time.Time          `json:"lastHandshake,omitzero"`
+	ReceiveBytes  int64              `json:"receiveBytes"`
+	TransmitBytes int64              `json:"transmitBytes"`
+}
