@@ -1,0 +1,91 @@
+package podnet
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Attach gives a pod its wire. It is called in the host's network namespace. When it returns, packets pass in both directions
+// at once: nothing waits for a carrier, for neighbour discovery or for duplicate address detection.
+//
+// What is there already is kept, if it joins the same two namespaces, and brought to the Spec without a packet lost. A wire
+// to another namespace, of an earlier pod of that name, is replaced. An address that is somebody else's already is an error
+// (unix.EEXIST). If Attach fails, the wire that it made is gone again.
+func Attach(s Spec) (Result, error) {
+	if err := s.validate(); err != nil {
+		return Result{}, fmt.Errorf("attaching pod %s/%s: %w", s.Namespace, s.Name, err)
+	}
+	result := s.result()
+	if err := attach(s, result); err != nil {
+		return Result{}, fmt.Errorf("attaching pod %s/%s: %w", s.Namespace, s.Name, err)
+	}
+	return result, nil
+}
+
+func attach(s Spec, result Result) error {
+	pod, err := openNamespace(s.NetNS)
+	if err != nil {
+		return err
+	}
+	defer pod.close()
+	host, err := newEnd()
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	link, made, err := host.wire(s, result, pod)
+	if err != nil {
+		return err
+	}
+	if err := converge(s, result, host, pod, link); err != nil {
+		if made {
+			err = errors.Join(err, host.remove(link))
+		}
+		return err
+	}
+	return nil
+}
+
+// converge brings both ends to the Spec, the host's last: with its routes, the pod is reachable.
+func converge(s Spec, result Result, host *end, pod *namespace, link int) error {
+	if err := host.prepareHost(s, result.HostLink, link); err != nil {
+		return fmt.Errorf("preparing %s: %w", result.HostLink, err)
+	}
+	if err := pod.do(func() error { return setUpPod(s, result) }); err != nil {
+		return fmt.Errorf("setting up %s in the pod: %w", s.Interface, err)
+	}
+	if err := host.setUpHost(s, result, link); err != nil {
+		return fmt.Errorf("setting up %s: %w", result.HostLink, err)
+	}
+	return nil
+}
+
+// Detach takes a pod's wire away, both ends and all that hung on it. It is called in the host's network namespace; the pod's
+// may be gone. No wire is no error.
+func Detach(namespace, name, iface string) error {
+	host, err := newEnd()
+	if err != nil {
+		return fmt.Errorf("detaching pod %s/%s: %w", namespace, name, err)
+	}
+	defer host.Close()
+	link, err := host.find(HostLink(namespace, name, iface), alias(namespace, name))
+	if err == nil && link != nil {
+		err = host.remove(link.Attrs().Index)
+	}
+	if err != nil {
+		return fmt.Errorf("detaching pod %s/%s: %w", namespace, name, err)
+	}
+	return nil
+}
+
+// remove deletes a link; its peer goes with it.
+func (e *end) remove(index int) error {
+	err := e.LinkDel(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Index: index}})
+	if err != nil && !errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("removing link %d: %w", index, err)
+	}
+	return nil
+}

@@ -1,0 +1,76 @@
+package podnet
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// namespace is an open network namespace.
+type namespace struct{ file *os.File }
+
+// openNamespace refuses the caller's own: whoever attaches a pod that uses the host's network would cut off the host.
+func openNamespace(path string) (*namespace, error) {
+	file, err := os.Open(path) // #nosec G304 -- the path is the runtime's
+	if err != nil {
+		return nil, fmt.Errorf("opening network namespace: %w", err)
+	}
+	if err := check(file); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening network namespace %s: %w", path, err), file.Close())
+	}
+	return &namespace{file}, nil
+}
+
+func check(file *os.File) error {
+	kind, err := unix.IoctlRetInt(int(file.Fd()), unix.NS_GET_NSTYPE)
+	if err != nil || kind != unix.CLONE_NEWNET {
+		return errors.New("not a network namespace")
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	own, err := os.Stat("/proc/thread-self/ns/net")
+	if err != nil {
+		return err
+	}
+	if os.SameFile(info, own) {
+		return errors.New("it is the host's own")
+	}
+	return nil
+}
+
+func (n *namespace) fd() int { return int(n.file.Fd()) }
+
+func (n *namespace) close() { _ = n.file.Close() }
+
+// do calls f on a thread in the namespace. The thread comes back before do returns, or it is never used again.
+func (n *namespace) do(f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		restored, err := n.onThread(f)
+		if restored {
+			runtime.UnlockOSThread()
+		}
+		done <- err
+	}()
+	return <-done
+}
+
+// onThread says whether the thread is where it was before.
+func (n *namespace) onThread(f func() error) (restored bool, err error) {
+	own, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return true, fmt.Errorf("opening current network namespace: %w", err)
+	}
+	defer func() { _ = own.Close() }()
+	if err := unix.Setns(n.fd(), unix.CLONE_NEWNET); err != nil {
+		return true, fmt.Errorf("entering network namespace: %w", err)
+	}
+	err = f()
+	return unix.Setns(int(own.Fd()), unix.CLONE_NEWNET) == nil, err
+}

@@ -1,0 +1,69 @@
+package podnet
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	conf4 = "/proc/sys/net/ipv4/conf"
+	conf6 = "/proc/sys/net/ipv6/conf"
+)
+
+// addressesByHand is the addr_gen_mode in which the kernel makes no link-local address.
+const addressesByHand = "1"
+
+// hostSysctls sets those of the host's end. rp_filter is the node's own business: the routes are right for the strict one.
+func hostSysctls(s Spec, name string) error {
+	ipv4, ipv6 := s.families()
+	var errs []error
+	if ipv4 {
+		errs = append(errs, setSysctl(conf4, name, "forwarding", "1"))
+	}
+	errs = append(errs, // a pod is no router
+		unlessNeeded(ipv6, setSysctl(conf6, name, "accept_ra", "0")),
+		unlessNeeded(ipv6, setSysctl(conf6, name, "addr_gen_mode", addressesByHand)))
+	if ipv6 {
+		errs = append(errs, setSysctl(conf6, name, "disable_ipv6", "0"), setSysctl(conf6, name, "forwarding", "1"))
+	}
+	return errors.Join(errs...)
+}
+
+// podSysctls sets those of the pod's end, in the pod's namespace. Container runtimes may have disabled IPv6 there.
+func podSysctls(s Spec) error {
+	_, ipv6 := s.families()
+	err := unlessNeeded(ipv6, setSysctl(conf6, s.Interface, "accept_ra", "0")) // nobody advertises: do not ask
+	if ipv6 {
+		err = errors.Join(err, setSysctl(conf6, s.Interface, "disable_ipv6", "0"))
+	}
+	return err
+}
+
+// unlessNeeded forgives that the kernel has no IPv6, where the pod has no address of it.
+func unlessNeeded(needed bool, err error) error {
+	if !needed && errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// setSysctl sets an interface's sysctl in the namespace of the calling thread. What has the value already is not written.
+func setSysctl(conf, name, key, value string) error {
+	path := filepath.Join(conf, name, key)
+	if old, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(old)) == value { // #nosec G304 -- below /proc/sys
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0) // #nosec G304 -- below /proc/sys
+	if err != nil {
+		return fmt.Errorf("setting sysctl %s of %s to %s: %w", key, name, value, err)
+	}
+	_, err = f.WriteString(value)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("setting sysctl %s of %s to %s: %w", key, name, value, err)
+	}
+	return nil
+}

@@ -1,0 +1,86 @@
+package route
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/warren-mesh/warren/mesh"
+)
+
+// attempts is how often a dump that changes interrupted is begun anew.
+const attempts = 5
+
+// undisturbed calls a function that dumps until nothing interrupted the dump. If something did each time, the error is
+// netlink.ErrDumpInterrupted, and what was read may lack something or have it twice.
+func undisturbed[T any](dump func() ([]T, error)) (items []T, err error) {
+	for range attempts {
+		items, err = dump()
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return items, err
+		}
+	}
+	return items, err
+}
+
+// list reads the routes of the main table that are the plan's: those of our protocol that are not a pod's.
+// With netlink.ErrDumpInterrupted come the routes that were seen.
+func list(handle *netlink.Handle) ([]entry, error) {
+	var routes []netlink.Route
+	var interrupted error
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		some, err := undisturbed(func() ([]netlink.Route, error) { return dump(handle, family) })
+		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return nil, fmt.Errorf("listing routes: %w", err)
+		}
+		interrupted = errors.Join(interrupted, err)
+		routes = append(routes, some...)
+	}
+	// After the routes: a route whose link is not listed any more has gone with it.
+	names, err := linkNames(handle)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]entry, 0, len(routes))
+	for _, r := range routes {
+		name, ok := names[r.LinkIndex]
+		if r.LinkIndex != 0 && !ok || strings.HasPrefix(name, mesh.PodLinkPrefix) {
+			continue
+		}
+		e, err := found(r, name)
+		if err != nil {
+			return nil, fmt.Errorf("listing routes: %w", err)
+		}
+		entries = append(entries, e)
+	}
+	if interrupted != nil {
+		return entries, fmt.Errorf("listing routes: %w", interrupted)
+	}
+	return entries, nil
+}
+
+// dump is RouteListFiltered, but gives what was read of an interrupted dump too.
+func dump(handle *netlink.Handle, family int) ([]netlink.Route, error) {
+	var routes []netlink.Route
+	filter := &netlink.Route{Protocol: mesh.RouteProtocol}
+	err := handle.RouteListFilteredIter(family, filter, netlink.RT_FILTER_PROTOCOL, func(r netlink.Route) bool {
+		routes = append(routes, r)
+		return true
+	})
+	return routes, err
+}
+
+// linkNames maps the indexes of all links to their names.
+func linkNames(handle *netlink.Handle) (map[int]string, error) {
+	links, err := undisturbed(handle.LinkList)
+	if err != nil {
+		return nil, fmt.Errorf("listing links: %w", err)
+	}
+	names := make(map[int]string, len(links))
+	for _, l := range links {
+		names[l.Attrs().Index] = l.Attrs().Name
+	}
+	return names, nil
+}
