@@ -1,0 +1,125 @@
+package nft
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/google/nftables"
+)
+
+// Read reads a table with all that is in it; nil when there is none.
+func (c *Conn) Read(f Family, name string) (*Table, error) {
+	var t *Table
+	err := c.consistently(func() (err error) {
+		t, err = c.read(f, name)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading table %s %s: %w", f, name, err)
+	}
+	return t, nil
+}
+
+func (c *Conn) read(f Family, name string) (*Table, error) {
+	found, err := c.nft.ListTableOfFamily(name, nftables.TableFamily(f))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	t := &Table{Family: f, Name: name, asleep: found.Flags != 0}
+	if t.Counters, err = c.counters(t.nft()); err != nil {
+		return nil, fmt.Errorf("its counters: %w", err)
+	}
+	if err := c.readSets(t); err != nil {
+		return nil, err
+	}
+	if err := c.readChains(t); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Counters reads the named counters of a table; none when there is no table.
+func (c *Conn) Counters(f Family, table string) ([]Counter, error) {
+	out, err := c.counters((&Table{Family: f, Name: table}).nft())
+	if err != nil {
+		return nil, fmt.Errorf("reading the counters of table %s %s: %w", f, table, c.afresh(err))
+	}
+	return out, nil
+}
+
+func (c *Conn) counters(t *nftables.Table) ([]Counter, error) {
+	objects, err := c.nft.GetObjects(t)
+	if err != nil {
+		return nil, err
+	}
+	var out []Counter
+	for _, o := range objects {
+		if counter, ok := o.(*nftables.CounterObj); ok {
+			out = append(out, Counter{Name: counter.Name, Packets: counter.Packets, Bytes: counter.Bytes})
+		}
+	}
+	return out, nil
+}
+
+func (c *Conn) readSets(t *Table) error {
+	sets, err := c.nft.GetSets(t.nft())
+	if err != nil {
+		return fmt.Errorf("its sets: %w", err)
+	}
+	for _, s := range sets {
+		if s.Anonymous {
+			continue // It belongs to a rule and goes with it.
+		}
+		set := Set{Name: s.Name, Kind: kindOf(s)}
+		if set.Kind != 0 {
+			if err := c.readElements(t, &set); err != nil {
+				return err
+			}
+		}
+		t.Sets = append(t.Sets, set)
+	}
+	return nil
+}
+
+func (c *Conn) readElements(t *Table, s *Set) error {
+	dump, err := c.nft.GetSetElements(s.nft(t.nft()))
+	if err != nil {
+		return fmt.Errorf("the elements of set %s: %w", s.Name, err)
+	}
+	s.Elements, s.torn = elementsOf(s.Kind, dump)
+	return nil
+}
+
+func (c *Conn) readChains(t *Table) error {
+	chains, err := c.nft.ListChainsOfTableFamily(nftables.TableFamily(t.Family))
+	if err != nil {
+		return fmt.Errorf("its chains: %w", err)
+	}
+	for _, found := range chains {
+		if found.Table.Name != t.Name {
+			continue
+		}
+		chain := Chain{Name: found.Name, Hook: hookOf(found)}
+		if chain.Rules, err = c.rules(t.nft(), found); err != nil {
+			return err
+		}
+		t.Chains = append(t.Chains, chain)
+	}
+	return nil
+}
+
+func (c *Conn) rules(t *nftables.Table, chain *nftables.Chain) ([]Rule, error) {
+	found, err := c.nft.GetRules(t, chain)
+	if err != nil {
+		return nil, fmt.Errorf("the rules of chain %s: %w", chain.Name, err)
+	}
+	out := make([]Rule, 0, len(found))
+	for _, r := range found {
+		out = append(out, ruleOf(r))
+	}
+	return out, nil
+}

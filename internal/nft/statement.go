@@ -1,0 +1,50 @@
+package nft
+
+import (
+	"net/netip"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// Accept is `accept`: this base chain is done with the packet.
+func Accept() Part { return Part{&expr.Verdict{Kind: expr.VerdictAccept}} }
+
+// Drop is `drop`.
+func Drop() Part { return Part{&expr.Verdict{Kind: expr.VerdictDrop}} }
+
+// Goto is `goto chain`: it does not come back.
+func Goto(chain string) Part { return Part{&expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}} }
+
+// Count is `counter`: one of the rule's own.
+func Count() Part { return Part{&expr.Counter{}} }
+
+// CountAs is `counter name "name"`.
+func CountAs(name string) Part {
+	return Part{&expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: name}}
+}
+
+// SNAT is `snat ip to address`.
+func SNAT(to netip.Addr) Part {
+	f := IPv6
+	if to.Is4() {
+		f = IPv4
+	}
+	return Part{
+		&expr.Immediate{Register: reg, Data: to.AsSlice()},
+		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: uint32(f), RegAddrMin: reg, RegAddrMax: reg},
+	}
+}
+
+// Masquerade is `masquerade`: source NAT to the address of the interface that the packet leaves by.
+func Masquerade() Part { return Part{&expr.Masq{}} }
+
+// ClampMSS is `tcp option maxseg size set rt mtu`: never up, and the smaller MTU of both directions' routes.
+func ClampMSS() Part {
+	const maxseg, valueOffset, size = 2, 2, 2
+	return Part{
+		&expr.Rt{Register: reg, Key: expr.RtTCPMSS},
+		&expr.Byteorder{SourceRegister: reg, DestRegister: reg, Op: expr.ByteorderHton, Len: size, Size: size},
+		&expr.Exthdr{SourceRegister: reg, Type: maxseg, Offset: valueOffset, Len: size, Op: expr.ExthdrOpTcpopt},
+	}
+}
