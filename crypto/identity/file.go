@@ -1,0 +1,157 @@
+package identity
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+const (
+	// FileName is the name of the key's file in its directory.
+	FileName = "key"
+
+	keyMode fs.FileMode = 0o600
+	dirMode fs.FileMode = 0o700
+
+	tempPrefix = "." + FileName + "-"
+	tempSuffix = ".tmp"
+)
+
+// LoadOrCreate returns the key at <dir>/key, and makes it where there is none (created is true then). The directory is created
+// with mode 0700, the file with 0600; both must be the effective user's own, have these modes and not be reached by a symbolic
+// link in their last component. A file that holds no key is an error, and is never replaced. Of several callers at once, in
+// one process or in many, one creates the key and all return the same.
+func LoadOrCreate(dir string) (key PrivateKey, created bool, err error) {
+	dir = filepath.Clean(dir) // a trailing slash would follow a link
+	held, err := openDir(dir)
+	if err != nil {
+		return PrivateKey{}, false, err
+	}
+	defer func() { err = errors.Join(err, held.Close()) }() // which also unlocks it
+	if err := lock(held); err != nil {
+		return PrivateKey{}, false, fmt.Errorf("locking state directory %s: %w", dir, err)
+	}
+	if err := collect(dir); err != nil {
+		return PrivateKey{}, false, err
+	}
+	key, err = load(filepath.Join(dir, FileName))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, false, err
+	}
+	key = NewPrivateKey()
+	if err := save(held, key); err != nil {
+		return PrivateKey{}, false, err
+	}
+	return key, true, nil
+}
+
+// openDir opens the directory, created if need be, and refuses one that others may write to.
+func openDir(dir string) (*os.File, error) {
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		if err := createDir(dir); err != nil {
+			return nil, err
+		}
+	}
+	// Without O_DIRECTORY, so that a file in its place is told from a link by what check says.
+	file, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, openError("state directory", dir, err)
+	}
+	if err := check("state directory", dir, file, fs.ModeDir|dirMode); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+func createDir(dir string) error {
+	if err := os.MkdirAll(dir, dirMode); err != nil {
+		return fmt.Errorf("creating state directory: %w", err)
+	}
+	parent, err := os.Open(filepath.Dir(dir))
+	if err != nil {
+		return fmt.Errorf("opening the parent of state directory %s: %w", dir, err)
+	}
+	if err := errors.Join(parent.Sync(), parent.Close()); err != nil {
+		return fmt.Errorf("syncing the parent of state directory %s: %w", dir, err)
+	}
+	return nil
+}
+
+// load reads the key file. Its error is fs.ErrNotExist only where there is no file of that name.
+func load(path string) (PrivateKey, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return PrivateKey{}, openError("key file", path, err)
+	}
+	defer func() { _ = file.Close() }() // it was only read
+	if err := check("key file", path, file, keyMode); err != nil {
+		return PrivateKey{}, err
+	}
+	// A little more than a key is, so that a longer file is seen as one.
+	text, err := io.ReadAll(io.LimitReader(file, 2*KeySize))
+	if err != nil {
+		return PrivateKey{}, fmt.Errorf("reading key file: %w", err)
+	}
+	key, err := ParsePrivateKey(text)
+	if err != nil {
+		return PrivateKey{}, fmt.Errorf("key file %s is corrupt: %w, as `wg genkey` writes it; it is left as it is: "+
+			"restore it, or move it away to have a new key made", path, err)
+	}
+	return key, nil
+}
+
+// save writes the key under a temporary name and links it to its own, which fails where the name is taken: rename would replace
+// what another process may have put there without our lock.
+func save(dir *os.File, key PrivateKey) (err error) {
+	temp, err := os.CreateTemp(dir.Name(), tempPrefix+"*"+tempSuffix) // mode 0600
+	if err != nil {
+		return fmt.Errorf("creating key file: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.Remove(temp.Name())) }()
+	secret := key.Bytes()
+	_, werr := temp.WriteString(base64.StdEncoding.EncodeToString(secret[:]) + "\n")
+	// CreateTemp's mode is less where the umask says so.
+	if err := errors.Join(werr, temp.Chmod(keyMode), temp.Sync(), temp.Close()); err != nil {
+		return fmt.Errorf("writing key file: %w", err)
+	}
+	if err := os.Link(temp.Name(), filepath.Join(dir.Name(), FileName)); err != nil {
+		return fmt.Errorf("creating key file: %w", err)
+	}
+	if err := dir.Sync(); err != nil {
+		return fmt.Errorf("syncing state directory %s: %w", dir.Name(), err)
+	}
+	return nil
+}
+
+// collect removes the temporary files of processes that died while they wrote one. The lock is held, so no living one has any.
+func collect(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("reading state directory: %w", err)
+	}
+	for _, entry := range entries {
+		name := entry.Name()
+		if !entry.Type().IsRegular() || !strings.HasPrefix(name, tempPrefix) || !strings.HasSuffix(name, tempSuffix) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("removing leftover temporary file: %w", err)
+		}
+	}
+	return nil
+}
+
+// lock takes the directory's exclusive lock (flock(2)), which ends with the process at the latest.
+func lock(dir *os.File) error {
+	for {
+		if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX); !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}
