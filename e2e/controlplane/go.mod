@@ -9,7 +9,7 @@ require k8s.io/kubernetes v1.34.4
 require (
 	go.etcd.io/etcd/server/v3 v3.6.4
 	k8s.io/component-base v0.34.4
-	k8s.io/kubectl v0.0.0
+	k8s.io/kubectl v0.34.4
 )
 
 require (
