@@ -6,7 +6,6 @@ SHELL := /bin/bash
 TOOLS := $(CURDIR)/.cache/tools
 GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.9.0
-CONTROLLER_GEN_VERSION := v0.23.0
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X github.com/warren-mesh/warren/internal/version.tag=$(VERSION)
 LAB := sudo -E bin/warren-lab
@@ -83,7 +82,7 @@ $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION):
 
 .PHONY: generate
 generate: ## Deepcopy functions and CRDs from the types in api/
-	go run sigs.k8s.io/controller-tools/cmd/controller-gen@$(CONTROLLER_GEN_VERSION) object crd paths=./api/... output:crd:dir=manifests/base
+	go generate ./api/...
 
 .PHONY: clean
 clean: ## Remove bin/ and .cache/

@@ -49,6 +49,8 @@ type Agent struct {
 	programmed atomic.Bool
 	// underlayMTU is the last one known, in bytes. Only reconcile uses it.
 	underlayMTU int
+	// keyHolder is the UID of the Node for which the NodeKey was seen to be. Only publish uses it.
+	keyHolder string
 
 	// mu guards what the last reconcile found, for the socket, the publisher and the metrics.
 	mu       sync.Mutex
@@ -126,19 +128,22 @@ func (a *Agent) close() error {
 	return errors.Join(errs...)
 }
 
-// failClosed makes sure that nothing can leave in clear before the API server has said anything: on a node that has just
-// booted pods may start before the mesh does. A guard that is there already knows more, and is kept.
+// failClosed makes sure that nothing can leave in clear, and that who tries is told at once, before the API server has said
+// anything: on a node that has just booted pods may start before the mesh does. A guard that is there already knows more,
+// and is kept.
 func (a *Agent) failClosed() error {
+	plan := mesh.Compute(mesh.Local{Interface: a.config.Interface, ClusterCIDRs: a.config.ClusterCIDRs}, nil).Plan
 	present, err := a.guard.Present()
 	if err != nil {
-		return fmt.Errorf("looking for the guard: %w", err)
+		return err
 	}
-	if present {
-		return nil
+	if !present {
+		if err := a.guard.Set(plan.Guard); err != nil && !errors.Is(err, guard.ErrOthers) {
+			return err
+		}
 	}
-	first := mesh.Guard{Lanes: []string{a.config.Interface}, Cluster: a.config.ClusterCIDRs}
-	if err := a.guard.Set(first); err != nil {
-		return fmt.Errorf("putting the guard in place: %w", err)
+	if err := a.router.Add(plan.Routes); err != nil {
+		return fmt.Errorf("making what has no peer unreachable: %w", err)
 	}
 	return nil
 }

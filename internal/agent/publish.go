@@ -53,10 +53,13 @@ func (a *Agent) publish(ctx context.Context) error {
 	if !want.claim.Published() || !own.Exists || own.UID != want.uid {
 		return nil // The next reconcile triggers again.
 	}
-	if !own.Publishes(want.claim) {
+	if a.keyHolder != want.uid {
 		if err := a.kube.EnsureNodeKey(ctx, want.claim.PublicKey, want.uid); err != nil {
 			return err
 		}
+		a.keyHolder = want.uid
+	}
+	if !own.Publishes(want.claim) {
 		if err := a.kube.PublishClaim(ctx, want.uid, want.claim); err != nil {
 			return fmt.Errorf("publishing on this node's Node: %w", err)
 		}

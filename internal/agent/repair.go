@@ -51,6 +51,7 @@ func (a *Agent) repair(ctx context.Context) error {
 			a.logger.Info("this node's addresses changed; calling every peer", zap.Stringers("before", before), zap.Stringers("now", now))
 			before = now
 			a.nudge(ctx)
+			a.kube.Reconnect()
 		}
 	}
 	return ctx.Err()

@@ -61,7 +61,9 @@ func TestAddressSet(t *testing.T) {
 
 func TestElementsOf(t *testing.T) {
 	begin := func(b byte) nftables.SetElement { return nftables.SetElement{Key: []byte{10, 0, 0, b}} }
-	end := func(b byte) nftables.SetElement { return nftables.SetElement{Key: []byte{10, 0, 0, b}, IntervalEnd: true} }
+	end := func(b byte) nftables.SetElement {
+		return nftables.SetElement{Key: []byte{10, 0, 0, b}, IntervalEnd: true}
+	}
 	zero := nftables.SetElement{Key: make([]byte, 4), IntervalEnd: true}
 	for _, c := range []struct {
 		name string

@@ -1,0 +1,74 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/events"
+
+	"github.com/warren-mesh/warren/mesh"
+)
+
+const (
+	// reportingController names us in every Event.
+	reportingController = "warren.dev/warrend"
+	// action is what was being done; the API wants one in every Event.
+	action = "Reconcile"
+	// maxNoteBytes is the API's limit for an Event's note.
+	maxNoteBytes = 1024
+)
+
+// EventType is how grave an Event is.
+type EventType string
+
+// The two types that Kubernetes has.
+const (
+	Normal  EventType = EventType(corev1.EventTypeNormal)
+	Warning EventType = EventType(corev1.EventTypeWarning)
+)
+
+// Recorder writes Events about the own Node. It is safe for concurrent use.
+type Recorder struct {
+	node     string
+	recorder events.EventRecorder
+}
+
+// NewRecorder starts a recorder that ends with ctx.
+func (c *Client) NewRecorder(ctx context.Context) (*Recorder, error) {
+	broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: c.events.EventsV1()})
+	if err := broadcaster.StartRecordingToSinkWithContext(ctx); err != nil {
+		return nil, fmt.Errorf("recording Events: %w", err)
+	}
+	context.AfterFunc(ctx, broadcaster.Shutdown)
+	return &Recorder{node: c.node, recorder: broadcaster.NewRecorder(scheme.Scheme, reportingController)}, nil
+}
+
+// Event writes an Event about the own Node and never blocks: what cannot be written after two minutes of trying is lost.
+// reason is a CamelCase word. related is the other Node that it is about; nil for none.
+//
+// Events within some minutes that differ in the note only are one, with a count and the first one's note. So a hostile
+// Node that changes all the time costs the API server nothing.
+func (r *Recorder) Event(t EventType, reason, note string, related *mesh.Node) {
+	// As kubelet does, with the name for the UID: it is found by `kubectl describe node`, and it needs no Node to exist yet.
+	regarding := &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: r.node, UID: types.UID(r.node)}
+	if related == nil {
+		r.recorder.Eventf(regarding, nil, string(t), reason, action, "%s", cutNote(note))
+		return
+	}
+	other := &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: related.Name, UID: types.UID(related.UID)}
+	r.recorder.Eventf(regarding, other, string(t), reason, action, "%s", cutNote(note))
+}
+
+// cutNote makes a note fit: valid UTF-8 of at most maxNoteBytes.
+func cutNote(note string) string {
+	note = strings.ToValidUTF8(note, "\uFFFD")
+	if len(note) <= maxNoteBytes {
+		return note
+	}
+	const dots = "..."
+	return strings.ToValidUTF8(note[:maxNoteBytes-len(dots)], "") + dots
+}

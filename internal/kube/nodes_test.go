@@ -1,0 +1,125 @@
+package kube
+
+import (
+	"slices"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/warren-mesh/warren/mesh"
+)
+
+// Each step changes a copy of the Node n1 or n2, seen from n1, and says whether it is a change that we read.
+func TestNodeSetTellsChanges(t *testing.T) {
+	steps := []struct {
+		name    string
+		node    string
+		change  func(*corev1.Node)
+		changed bool
+	}{
+		{"the own Node comes", "n1", func(*corev1.Node) {}, true},
+		{"another Node comes", "n2", func(*corev1.Node) {}, true},
+		{"nothing", "n1", func(*corev1.Node) {}, false},
+		{"a heartbeat", "n1", func(n *corev1.Node) {
+			n.ResourceVersion = "43"
+			n.Status.Conditions[0].LastHeartbeatTime = metav1.Now()
+			n.Status.Conditions[1].LastHeartbeatTime = metav1.Now()
+			n.Status.Images = nil
+		}, false},
+		{"a label and a foreign annotation", "n1", func(n *corev1.Node) {
+			n.Labels["x"], n.Annotations["foreign"] = "y", "z"
+		}, false},
+		{"another Node's address", "n2", func(n *corev1.Node) { n.Status.Addresses[0].Address = "192.0.2.2" }, false},
+		{"the own address", "n1", func(n *corev1.Node) { n.Status.Addresses[0].Address = "192.0.2.2" }, true},
+		{"the own condition", "n1", func(n *corev1.Node) { n.Status.Conditions[1].Status = corev1.ConditionFalse }, true},
+		{"the override", "n1", func(n *corev1.Node) { n.Annotations[mesh.AnnotationEndpointOverride] = "192.0.2.3:1" }, true},
+		{"a part of the claim without a key", "n1", func(n *corev1.Node) { n.Annotations[mesh.AnnotationVersion] = "v1" }, true},
+		{"a key", "n2", func(n *corev1.Node) { n.Annotations[mesh.AnnotationPublicKey] = testKey(1).String() }, true},
+		{"a malformed grant", "n2", func(n *corev1.Node) { n.Spec.PodCIDRs = []string{"10.244.0.7/24"} }, true},
+		{"a new UID", "n2", func(n *corev1.Node) { n.UID = "uid-2" }, true},
+	}
+	set := &nodeSet{ownName: "n1"}
+	nodes := map[string]*corev1.Node{"n1": fullNode("n1"), "n2": fullNode("n2")}
+	delete(nodes["n1"].Annotations, mesh.AnnotationPublicKey)
+	delete(nodes["n2"].Annotations, mesh.AnnotationPublicKey)
+	for _, step := range steps {
+		step.change(nodes[step.node])
+		if got := set.set(strip(nodes[step.node].DeepCopy(), step.node == "n1")); got != step.changed {
+			t.Errorf("%s: changed %v, want %v", step.name, got, step.changed)
+		}
+	}
+}
+
+func TestNodeSetSnapshot(t *testing.T) {
+	set := &nodeSet{ownName: "n2"}
+	for _, name := range []string{"n3", "n1", "n2"} {
+		set.set(strip(fullNode(name), name == "n2"))
+	}
+	before, own := set.snapshot()
+	if !own.Exists {
+		t.Error("the own Node is not seen")
+	}
+	if !set.remove("n2") || set.remove("n2") {
+		t.Error("a removal is a change once")
+	}
+	after, own := set.snapshot()
+	if own.Exists {
+		t.Error("the own Node is still seen")
+	}
+	name := func(n mesh.Node) string { return n.Name }
+	if got := names(before, name); !slices.Equal(got, []string{"n1", "n2", "n3"}) {
+		t.Errorf("the first snapshot holds %v", got)
+	}
+	if got := names(after, name); !slices.Equal(got, []string{"n1", "n3"}) {
+		t.Errorf("the second snapshot holds %v", got)
+	}
+}
+
+func names[T any](items []T, name func(T) string) (texts []string) {
+	for _, item := range items {
+		texts = append(texts, name(item))
+	}
+	return texts
+}
+
+func TestHandlerForgetsWhatVanishedUnseen(t *testing.T) {
+	set := &nodeSet{ownName: "n1"}
+	changes := 0
+	h := handler[*corev1.Node](func() { changes++ }, set.set, set.remove)
+	h.OnAdd(fullNode("n2"), true)
+	h.OnUpdate(fullNode("n2"), fullNode("n2"))
+	h.OnDelete(cache.DeletedFinalStateUnknown{Key: "n2"})
+	h.OnDelete(fullNode("n2"))
+	if nodes, _ := set.snapshot(); len(nodes) != 0 || changes != 2 {
+		t.Errorf("%d nodes, %d changes; want none and 2", len(nodes), changes)
+	}
+}
+
+func TestServiceSet(t *testing.T) {
+	cidr := func(name string, cidrs ...string) *networkingv1.ServiceCIDR {
+		return &networkingv1.ServiceCIDR{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec:       networkingv1.ServiceCIDRSpec{CIDRs: cidrs},
+		}
+	}
+	set := &serviceSet{}
+	if !set.set(cidr("kubernetes", "fd00:10:96::/108", "10.96.0.0/16")) || set.set(cidr("kubernetes", "fd00:10:96::/108", "10.96.0.0/16")) {
+		t.Error("the first CIDRs are a change once")
+	}
+	if !set.set(cidr("more", "10.97.0.0/24", "10.96.0.0/16", "nonsense")) {
+		t.Error("more CIDRs are no change")
+	}
+	var texts []string
+	for _, p := range set.snapshot() {
+		texts = append(texts, p.String())
+	}
+	if want := []string{"10.96.0.0/16", "10.97.0.0/24", "fd00:10:96::/108"}; !slices.Equal(texts, want) {
+		t.Errorf("got %v, want %v", texts, want)
+	}
+	if !set.remove("kubernetes") || set.remove("kubernetes") {
+		t.Error("a removal is a change once")
+	}
+}

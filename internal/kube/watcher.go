@@ -1,0 +1,99 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	coreinformers "k8s.io/client-go/informers/core/v1"
+	networkinginformers "k8s.io/client-go/informers/networking/v1"
+
+	"github.com/warren-mesh/warren/mesh"
+)
+
+// Snapshot is what the API server says, as far as we read it. The caller may keep it, and must not change what its
+// slices and maps hold.
+type Snapshot struct {
+	// Nodes are all Nodes, the own among them, ordered by name.
+	Nodes []mesh.Node
+	Own   Own
+	// ServiceCIDRs are the cluster's, sorted; empty unless Options.WatchServiceCIDRs.
+	ServiceCIDRs []netip.Prefix
+}
+
+// Watcher follows the API server. It is safe for concurrent use.
+type Watcher struct {
+	nodes    nodeSet
+	services serviceSet
+	watches  []*watch
+	failure  *lastFailure
+}
+
+// Watch follows Nodes, and ServiceCIDRs where the Options say so, until ctx ends. It returns at once and needs no API
+// server yet: what cannot be reached is tried again, less and less often, at last every half to one minute.
+//
+// changed is called, from several goroutines, after each change of anything that a Snapshot holds, and once when all has
+// synced. It must be quick. Heartbeats, and whatever else we do not read, do not call it.
+func (c *Client) Watch(ctx context.Context, changed func()) (*Watcher, error) {
+	w := &Watcher{nodes: nodeSet{ownName: c.node}, failure: &c.readFailure}
+	nodes := coreinformers.NewNodeInformer(c.reads, 0, nil)
+	watched, err := newWatch("Nodes", nodes, stripper(c.node), handler[*corev1.Node](changed, w.nodes.set, w.nodes.remove))
+	if err != nil {
+		return nil, err
+	}
+	w.watches = append(w.watches, watched)
+	if c.serviceCIDRs {
+		cidrs := networkinginformers.NewServiceCIDRInformer(c.reads, 0, nil)
+		watched, err := newWatch("ServiceCIDRs", cidrs, stripService,
+			handler[*networkingv1.ServiceCIDR](changed, w.services.set, w.services.remove))
+		if err != nil {
+			return nil, err
+		}
+		watched.unserved = ErrNoServiceCIDRs
+		w.watches = append(w.watches, watched)
+	}
+	for _, watch := range w.watches {
+		go watch.informer.RunWithContext(ctx)
+	}
+	go func() {
+		for _, watch := range w.watches {
+			select {
+			case <-watch.synced():
+			case <-ctx.Done():
+				return
+			}
+		}
+		changed() // an empty cluster syncs without any other change
+	}()
+	return w, nil
+}
+
+// Synced says whether everything has been read once: before that, what a Snapshot lacks may exist.
+func (w *Watcher) Synced() bool {
+	for _, watch := range w.watches {
+		if !watch.handled.HasSynced() {
+			return false
+		}
+	}
+	return true
+}
+
+// WaitForSync returns when Synced is true. It fails when ctx ends, with what is in the way, and at once with
+// ErrNoServiceCIDRs where they are asked for and not served.
+func (w *Watcher) WaitForSync(ctx context.Context) error {
+	for _, watch := range w.watches {
+		if err := watch.wait(ctx); err != nil {
+			return fmt.Errorf("reading %s: %w", watch.what, errors.Join(err, w.failure.get()))
+		}
+	}
+	return nil
+}
+
+// Snapshot is what is known now. It is cheap.
+func (w *Watcher) Snapshot() Snapshot {
+	nodes, own := w.nodes.snapshot()
+	return Snapshot{Nodes: nodes, Own: own, ServiceCIDRs: w.services.snapshot()}
+}
