@@ -78,8 +78,9 @@ contexts: [{name: x, context: {cluster: c, user: u}}]
 current-context: x
 `
 
-// unreachableAtOnce wants an ICMP error in answer to a pod's ping, at once. It asks up to three times: the kernel sends one host
-// no more than one such error a second after a burst of six (icmp_ratelimit), and the scenario may have used that up.
+// unreachableAtOnce wants an ICMP error in answer to a pod's ping, at once. It asks up to three times: the kernel limits the errors
+// that it sends to one host (icmp_ratelimit; one error of a route costs two seconds' worth of it), and the scenario may have used
+// that up.
 func unreachableAtOnce(ctx context.Context, t *testing.T, from *lab.Host, to netip.Addr) {
 	t.Helper()
 	var err error
@@ -88,7 +89,7 @@ func unreachableAtOnce(ctx context.Context, t *testing.T, from *lab.Host, to net
 		if unreachable := new(lab.Unreachable); errors.As(err, &unreachable) {
 			return
 		}
-		time.Sleep(600 * time.Millisecond) // The kernel's limit is a matter of time alone.
+		time.Sleep(2 * time.Second) // The kernel's limit is a matter of time alone.
 	}
 	t.Errorf("%s to %s: %v, want an ICMP error", from.Name, to, err)
 }

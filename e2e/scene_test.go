@@ -29,6 +29,21 @@ func testContext(t *testing.T) context.Context {
 // newScene starts a lab, its capture and, but for those of the nodes in without, its agents; with a pod p1 on every node.
 func newScene(ctx context.Context, t *testing.T, options lab.Options, without ...string) *scene {
 	t.Helper()
+	s := bareScene(ctx, t, options)
+	for _, n := range s.Nodes() {
+		if !contains(without, n.Name) {
+			s.startAgent(ctx, t, n)
+		}
+	}
+	for _, n := range s.Nodes() {
+		s.addPod(ctx, t, n, "p1")
+	}
+	return s
+}
+
+// bareScene starts a lab and its capture only: no agents, and no pods.
+func bareScene(ctx context.Context, t *testing.T, options lab.Options) *scene {
+	t.Helper()
 	options.NoAgents = true
 	s := &scene{Lab: lab.New(t, options)}
 	capture, err := s.Capture(ctx)
@@ -38,14 +53,6 @@ func newScene(ctx context.Context, t *testing.T, options lab.Options, without ..
 	s.capture = capture
 	for _, n := range s.Nodes() {
 		s.prove(ctx, t, n)
-	}
-	for _, n := range s.Nodes() {
-		if !contains(without, n.Name) {
-			s.startAgent(ctx, t, n)
-		}
-	}
-	for _, n := range s.Nodes() {
-		s.addPod(ctx, t, n, "p1")
 	}
 	return s
 }

@@ -1,0 +1,135 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/warren-mesh/warren/internal/podnet"
+	"github.com/warren-mesh/warren/mesh"
+)
+
+// Pod is one pod of a node, in namespaces of its own. It has no Pod object.
+type Pod struct {
+	Host
+	Node *Node
+}
+
+// podNamespace is where all pods of a lab are said to be.
+const podNamespace = "default"
+
+// AddPod adds a pod with the next address of each of the node's pod CIDRs, attached as the product does it. The MTU is the
+// lane's or, where there is none yet, what the underlay leaves for it.
+func (n *Node) AddPod(_ context.Context, name string) (*Pod, error) {
+	if n.Pod(name) != nil {
+		return nil, fmt.Errorf("adding pod %s/%s: it is there", n.Name, name)
+	}
+	p := &Pod{Node: n, Host: Host{Name: name, Addresses: n.nextAddresses(), bin: n.bin, env: n.env, children: n.children}}
+	if err := n.attach(p); err != nil {
+		return nil, fmt.Errorf("adding pod %s/%s: %w", n.Name, name, err)
+	}
+	n.lab.mu.Lock()
+	n.pods = append(n.pods, p)
+	n.lab.mu.Unlock()
+	return p, n.lab.saveState()
+}
+
+func (n *Node) attach(p *Pod) error {
+	ns, err := n.ns.derive(func() error { return preparePod(p.Name, n.lab.dir) })
+	if err != nil {
+		return err
+	}
+	n.lab.closers.add(ns)
+	p.ns = ns
+	mtu, err := n.podMTU()
+	if err != nil {
+		return err
+	}
+	err = n.Do(func() error {
+		_, err := podnet.Attach(podnet.Spec{
+			NetNS: p.NetNS(), Interface: uplink, Namespace: podNamespace, Name: p.Name, Addresses: p.Addresses, MTU: mtu,
+		})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if p.echo, err = p.serveEcho(); err != nil {
+		return err
+	}
+	n.lab.closers.add(p.echo)
+	return nil
+}
+
+// preparePod gives a pod a host name and hides the node's folders. It runs in the pod's namespaces.
+func preparePod(name, labDir string) error {
+	if err := unix.Sethostname([]byte(name)); err != nil {
+		return fmt.Errorf("setting the host name: %w", err)
+	}
+	if err := mountRun(labDir); err != nil {
+		return err
+	}
+	if err := mountTmpfs(stateDir); err != nil {
+		return err
+	}
+	return loopbackUp()
+}
+
+func (n *Node) nextAddresses() []netip.Addr {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var addrs []netip.Addr
+	for _, p := range n.PodCIDRs {
+		addrs = append(addrs, nth(p, n.next))
+	}
+	n.next++
+	return addrs
+}
+
+// WireGuard's overhead, in bytes, over IPv4 and over IPv6.
+const (
+	overhead4 = 60
+	overhead6 = 80
+)
+
+func (n *Node) podMTU() (mtu int, err error) {
+	err = n.Do(func() error {
+		links, err := netlink.LinkList()
+		if err != nil {
+			return fmt.Errorf("listing the links of %s: %w", n.Name, err)
+		}
+		for _, link := range links {
+			if link.Attrs().Alias == mesh.LaneAlias {
+				mtu = link.Attrs().MTU
+			}
+		}
+		return nil
+	})
+	if mtu != 0 || err != nil {
+		return mtu, err
+	}
+	n.lab.mu.Lock()
+	defer n.lab.mu.Unlock()
+	if n.lab.options.UnderlayFamilies == IPv4 {
+		return n.lab.options.UnderlayMTU - overhead4, nil
+	}
+	return n.lab.options.UnderlayMTU - overhead6, nil
+}
+
+// Remove detaches the pod and lets its namespaces go.
+func (p *Pod) Remove() error {
+	n := p.Node
+	n.lab.mu.Lock()
+	n.pods = slices.DeleteFunc(n.pods, func(other *Pod) bool { return other == p })
+	n.lab.mu.Unlock()
+	err := n.Do(func() error { return podnet.Detach(podNamespace, p.Name, uplink) })
+	if err = errors.Join(err, p.echo.Close(), p.ns.Close(), n.lab.saveState()); err != nil {
+		return fmt.Errorf("removing pod %s/%s: %w", n.Name, p.Name, err)
+	}
+	return nil
+}

@@ -1,0 +1,109 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// reachPatience is how long Reach tries where the context ends no earlier.
+const reachPatience = 5 * time.Second
+
+// Reach sends size random bytes to the echo service of another host and compares what comes back. proto is "tcp" or
+// "udp". A datagram is sent again every second: to be lost is no error as such, to be lost each time is.
+func (h *Host) Reach(ctx context.Context, to netip.Addr, proto string, size int) error {
+	return h.ReachPort(ctx, netip.AddrPortFrom(to, EchoPort), proto, size)
+}
+
+// ReachPort is Reach for an echo service that is behind another address and port, as a Service is.
+func (h *Host) ReachPort(ctx context.Context, to netip.AddrPort, proto string, size int) error {
+	ctx, cancel := context.WithTimeout(ctx, reachPatience)
+	defer cancel()
+	err := h.reach(ctx, to, proto, size)
+	if err != nil {
+		return fmt.Errorf("%s: reaching %s with %d bytes of %s: %w", h.Name, to, size, proto, err)
+	}
+	return nil
+}
+
+func (h *Host) reach(ctx context.Context, to netip.AddrPort, proto string, size int) error {
+	sent := make([]byte, size)
+	if _, err := rand.Read(sent); err != nil {
+		return err
+	}
+	conn, err := h.Dial(ctx, proto, to.String())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if proto == "udp" {
+		return exchangeDatagram(ctx, conn, sent)
+	}
+	return exchange(conn, sent)
+}
+
+// exchange writes and reads at the same time: what does not fit into the buffers would stop both ends else.
+func exchange(conn net.Conn, sent []byte) error {
+	written := make(chan error, 1)
+	go func() {
+		_, err := conn.Write(sent)
+		written <- err
+	}()
+	got := make([]byte, len(sent))
+	n, err := io.ReadFull(conn, got)
+	if err != nil {
+		_ = conn.Close() // ends the writer
+		return errors.Join(fmt.Errorf("%d of %d bytes came back: %w", n, len(sent), err), <-written)
+	}
+	return errors.Join(<-written, same(sent, got))
+}
+
+func exchangeDatagram(ctx context.Context, conn net.Conn, sent []byte) error {
+	got := make([]byte, maxDatagram+1)
+	for {
+		if _, err := conn.Write(sent); err != nil {
+			return err
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+			return err
+		}
+		if ctx.Err() != nil { // it may have ended before the deadline was set
+			return context.Cause(ctx)
+		}
+		n, err := conn.Read(got)
+		if err == nil {
+			return same(sent, got[:n])
+		}
+		var timeout net.Error
+		if !errors.As(err, &timeout) || !timeout.Timeout() {
+			return err
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("no answer: %w", context.Cause(ctx))
+		}
+	}
+}
+
+func same(sent, got []byte) error {
+	if !bytes.Equal(sent, got) {
+		return fmt.Errorf("%d bytes came back that are not the %d sent", len(got), len(sent))
+	}
+	return nil
+}
+
+// sequence is a numbered datagram's number.
+type sequence = uint64
+
+const sequenceSize = 8
+
+func putSequence(p []byte, n sequence) { binary.BigEndian.PutUint64(p, n) }
+func getSequence(p []byte) sequence    { return binary.BigEndian.Uint64(p) }

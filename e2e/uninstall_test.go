@@ -1,0 +1,122 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/warren-mesh/warren/e2e/lab"
+)
+
+// TestUninstall: after it a node is as it was before its agent's first start, whatever else there is: on n1 firewalls and a
+// WireGuard device of somebody else, on n2 an empty folder for WireGuard's sockets, on n3 what is left of a lane that died.
+func TestUninstall(t *testing.T) {
+	ctx := testContext(t)
+	s := bareScene(ctx, t, lab.Options{Nodes: 3, PodFamilies: lab.Dual})
+	n1, n2, n3 := s.Node("n1"), s.Node("n2"), s.Node("n3")
+	addTheirs(ctx, t, n1)
+	run(ctx, t, &n2.Host, "", "mkdir", "/var/run/wireguard")
+	before := map[*lab.Node]string{n1: snapshot(ctx, t, s, n1), n2: snapshot(ctx, t, s, n2), n3: snapshot(ctx, t, s, n3)}
+	running := map[*lab.Node]int{n1: len(processes(t, n1)), n2: 0, n3: 0}
+
+	for _, n := range s.Nodes() {
+		s.startAgent(ctx, t, n)
+		s.addPod(ctx, t, n, "p1")
+	}
+	s.meshed(ctx, t)
+	podsConnect(ctx, t, s)
+	for _, n := range s.Nodes() {
+		refusesToUninstall(ctx, t, s, n)
+		if err := n.StopAgent(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dieOut(ctx, t, n3)
+	for _, n := range s.Nodes() {
+		said := run(ctx, t, &n.Host, "", "warren", "uninstall")
+		t.Logf("%s: warren uninstall:\n%s", n.Name, said)
+		wantSaid(t, n, said, n != n3)
+		if diff := cmp.Diff(before[n], snapshot(ctx, t, s, n)); diff != "" {
+			t.Errorf("%s is not as it was (-before +after):\n%s", n.Name, diff)
+		}
+		if said := run(ctx, t, &n.Host, "", "warren", "uninstall"); said != "" {
+			t.Errorf("%s: there was something left to remove the second time:\n%s", n.Name, said)
+		}
+		if left := processes(t, n); len(left) != running[n] {
+			t.Errorf("%s has processes left: %v", n.Name, left)
+		}
+	}
+	for _, n := range s.Nodes() {
+		if err := n.Pod("p1").Remove(); err != nil {
+			t.Error(err)
+		}
+		s.startAgent(ctx, t, n)
+		s.addPod(ctx, t, n, "p2")
+	}
+	s.meshed(ctx, t)
+	podsConnect(ctx, t, s)
+	s.sealed(ctx, t)
+}
+
+func snapshot(ctx context.Context, t *testing.T, s *scene, n *lab.Node) string {
+	t.Helper()
+	text, err := s.Snapshot(ctx, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// refusesToUninstall while the agent runs, and changes nothing.
+func refusesToUninstall(ctx context.Context, t *testing.T, s *scene, n *lab.Node) {
+	t.Helper()
+	before := snapshot(ctx, t, s, n)
+	out, err := n.Command(ctx, "warren", "uninstall").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "warrend is running on this node") {
+		t.Errorf("%s: warren uninstall beside an agent: %v, %s", n.Name, err, out)
+	}
+	if diff := cmp.Diff(before, snapshot(ctx, t, s, n)); diff != "" {
+		t.Errorf("%s: warren uninstall refused and changed (-before +after):\n%s", n.Name, diff)
+	}
+}
+
+// dieOut leaves of a lane only its tunnel process's socket.
+func dieOut(ctx context.Context, t *testing.T, n *lab.Node) {
+	t.Helper()
+	for id, line := range processes(t, n) {
+		if !strings.HasSuffix(line, "tunnel --interface warren0") {
+			t.Fatalf("%s: another process than the lane's: %s", n.Name, line)
+		}
+		if err := unix.Kill(id, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(ctx, t, 5*time.Second, func() error {
+		if left := processes(t, n); len(left) > 0 {
+			return fmt.Errorf("still there: %v", left)
+		}
+		return nil
+	})
+	run(ctx, t, &n.Host, "", "ip", "link", "delete", "warren0")
+	run(ctx, t, &n.Host, "", "test", "-S", "/var/run/wireguard/warren0.sock")
+}
+
+// wantSaid wants each kind of thing that was removed named.
+func wantSaid(t *testing.T, n *lab.Node, said string, lane bool) {
+	t.Helper()
+	want := []string{"removed link wrp", "removed route unreachable 10.244.0.0/16", "removed nftables table inet warren-mesh",
+		"removed file /var/lib/warren/key"}
+	if lane {
+		want = append(want, "removed link warren0 (warren.dev/lane)")
+	}
+	for _, line := range want {
+		if !strings.Contains(said, line) {
+			t.Errorf("%s: warren uninstall does not say %q", n.Name, line)
+		}
+	}
+}
