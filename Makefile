@@ -26,7 +26,8 @@ demo: deps build control-plane ## Three nodes on this machine: wg show, ping, ip
 
 .PHONY: test
 test: deps build control-plane lint ## Every test, lint included (needs root: namespaces and real packets)
-	./.ci/timed "unit and kernel tests" go test -count=1 -timeout 20m $$(go list ./... | grep -v '/e2e$$')
+	./.ci/timed "unit and kernel tests" go test -count=1 -timeout 15m $$(go list ./... | grep -vE '/e2e$$|/e2e/lab|/internal/kube$$')
+	./.ci/timed "control plane, lab and API tests" go test -count=1 -timeout 15m -p 1 ./internal/kube ./e2e/lab/...
 	./.ci/timed "fuzzing, 10 s a target" ./.ci/fuzz 10s
 	./.ci/timed "scenarios with real packets" go test -count=1 -timeout 40m -v ./e2e
 
