@@ -33,7 +33,7 @@ test: deps build control-plane lint ## Every test, lint included (needs root: na
 
 .PHONY: test-unit
 test-unit: ## Only the tests that need neither root nor a control plane
-	go test -count=1 ./mesh ./crypto/... ./internal/loop ./internal/socket ./cmd/...
+	go test -count=1 ./mesh ./crypto/... ./internal/agent ./internal/house ./internal/loop ./internal/socket ./cmd/...
 
 .PHONY: fuzz
 fuzz: ## Every fuzz target for FUZZTIME (1h)

@@ -27,6 +27,7 @@ func BenchmarkComputeWideGrant(b *testing.B) {
 }
 
 func benchmarkCompute(b *testing.B, nodes []mesh.Node) {
+	b.Helper()
 	local := mesh.Local{
 		Name: nodes[0].Name, PublicKey: nodes[0].Claim.PublicKey, Interface: "warren0", ListenPort: 51820, UnderlayMTU: 1500,
 		ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/16")},

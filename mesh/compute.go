@@ -55,7 +55,7 @@ func Compute(local Local, nodes []Node) Result {
 	if i := slices.IndexFunc(byName, func(n *Node) bool { return n.Name == local.Name }); i >= 0 {
 		own = slices.Concat(c.accepted(byName[i]))
 	}
-	mesh := MeshAddresses(own)
+	mesh := Addresses(own)
 	lane := Lane{
 		Name: local.Interface, PublicKey: local.PublicKey, ListenPort: local.ListenPort,
 		MTU: laneMTU(local), Addresses: hostPrefixes(mesh), Peers: make([]Peer, 0, len(nodes)),

@@ -36,6 +36,7 @@ func testEqual[T any](t *testing.T, equal func(a, b T) bool) {
 
 // change sets a value to something that is not its zero.
 func change(t *testing.T, v reflect.Value) {
+	t.Helper()
 	for _, sample := range []any{
 		epoch, time.Second, keyOf("n1"), mesh.Claim{Version: "v0.1.0"},
 		netip.MustParseAddr("192.0.2.1"), netip.MustParsePrefix("10.244.1.0/24"), netip.MustParseAddrPort("192.0.2.1:51820"),

@@ -2,8 +2,8 @@ package mesh
 
 import "net/netip"
 
-// MeshAddresses are the mesh addresses that follow from a node's pod CIDRs: base + 1 of the first one of each family.
-func MeshAddresses(podCIDRs []netip.Prefix) []netip.Addr {
+// Addresses are the mesh addresses that follow from a node's pod CIDRs: base + 1 of the first one of each family.
+func Addresses(podCIDRs []netip.Prefix) []netip.Addr {
 	var addrs []netip.Addr
 	var have4, have6 bool
 	for _, p := range podCIDRs {

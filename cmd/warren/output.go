@@ -49,8 +49,8 @@ func list[T fmt.Stringer](items []T, none string) string {
 	return strings.Join(texts, ", ")
 }
 
-// bytes is a size as `wg show` prints it.
-func bytes(n int64) string {
+// size is a number of bytes as `wg show` prints it.
+func size(n int64) string {
 	const unit = 1024
 	if n < unit {
 		return fmt.Sprintf("%d B", n)

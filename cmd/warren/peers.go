@@ -43,6 +43,6 @@ func writePeers(w io.Writer, peers []socket.Peer, now time.Time) {
 		}
 		fmt.Fprintf(w, "node: %s\n  peer: %s\n  endpoint: %s\n  allowed ips: %s\n  latest handshake: %s\n  transfer: %s received, %s sent\n\n",
 			name, p.PublicKey, endpoint, list(p.AllowedIPs, "(none)"), ago(p.LastHandshake, now),
-			bytes(p.ReceiveBytes), bytes(p.TransmitBytes))
+			size(p.ReceiveBytes), size(p.TransmitBytes))
 	}
 }

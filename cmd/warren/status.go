@@ -59,5 +59,5 @@ func writeStatus(w io.Writer, s socket.Status) {
 	for _, r := range s.Refused {
 		fmt.Fprintf(w, "refused of %s (%s): %s\n", r.Node, r.Reason, r.Detail)
 	}
-	fmt.Fprintf(w, "stopped from leaving in clear: %d packets, %s\n", s.StoppedPackets, bytes(int64(s.StoppedBytes))) //nolint:gosec // a counter
+	fmt.Fprintf(w, "stopped from leaving in clear: %d packets, %s\n", s.StoppedPackets, size(int64(s.StoppedBytes))) //nolint:gosec // a counter
 }

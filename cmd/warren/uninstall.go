@@ -1,14 +1,19 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/warren-mesh/warren/internal/socket"
+	"github.com/warren-mesh/warren/mesh"
 	"github.com/warren-mesh/warren/mesh/guard"
 	"github.com/warren-mesh/warren/mesh/route"
 	"github.com/warren-mesh/warren/mesh/wg"
@@ -24,14 +29,14 @@ the host's firewall, and its files. It finds them by their marks (route protocol
 "warren.dev/", nftables comments), so that nothing of anybody else is touched. Stop the agent first.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := client().Status(cmd.Context()); err == nil {
-				return errors.New("warrend is running on this node and would put everything back; stop it first")
+			if err := checkStopped(cmd.Context(), client()); err != nil {
+				return err
 			}
 			socketPath, err := cmd.Flags().GetString("socket")
 			if err != nil {
 				return fmt.Errorf("reading --socket: %w", err)
 			}
-			removed, err := uninstall(stateDir, filepath.Dir(socketPath))
+			removed, err := uninstall(stateDir, socketPath)
 			for _, what := range removed {
 				fmt.Fprintln(cmd.OutOrStdout(), "removed", what)
 			}
@@ -42,32 +47,65 @@ the host's firewall, and its files. It finds them by their marks (route protocol
 	return cmd
 }
 
+// checkStopped is an error unless nobody listens on the agent's socket: an agent that cannot tell its status runs too.
+func checkStopped(ctx context.Context, client *socket.Client) error {
+	_, err := client.Status(ctx)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
+		return nil
+	case err == nil:
+		return errors.New("warrend is running on this node and would put everything back; stop it first")
+	}
+	return fmt.Errorf("warrend may be running on this node and would put everything back; stop it first: %w", err)
+}
+
 // uninstall goes on after a failure, so that one thing that resists does not keep the rest. The guard goes last: until
 // then nothing can leave in clear.
-func uninstall(folders ...string) (removed []string, err error) {
+func uninstall(stateDir, socketPath string) (removed []string, err error) {
+	runDir, name := filepath.Split(filepath.Clean(socketPath))
 	var errs []error
-	for _, remove := range []func() ([]string, error){func() ([]string, error) { return wg.Remove() }, route.Remove, guard.Remove} {
+	for _, remove := range []func() ([]string, error){
+		func() ([]string, error) { return removeLanes(runDir) },
+		route.Remove,
+		guard.Remove,
+		func() ([]string, error) { return removeFiles(stateDir, "key", ".key-*.tmp") },
+		func() ([]string, error) {
+			return removeFiles(runDir, name, name+".new", filepath.Base(wg.LogPath("", "*")))
+		},
+	} {
 		what, err := remove()
-		removed = append(removed, what...)
-		errs = append(errs, err)
-	}
-	for _, folder := range folders {
-		what, err := removeFiles(folder)
 		removed = append(removed, what...)
 		errs = append(errs, err)
 	}
 	return removed, errors.Join(errs...)
 }
 
-// files are what the agent keeps in its folders. Only they are removed, and a folder only when nothing else is in it.
-var files = []string{"key", "agent.sock", "agent.sock.new", "tunnel-*.log"}
+// removeLanes knows the lanes whose links are gone already by their tunnel processes' logs.
+func removeLanes(runDir string) (removed []string, err error) {
+	logs, err := filepath.Glob(wg.LogPath(runDir, "*"))
+	if err != nil {
+		return nil, fmt.Errorf("finding the tunnel processes' logs: %w", err)
+	}
+	prefix, suffix, _ := strings.Cut(filepath.Base(wg.LogPath("", "*")), "*")
+	var lanes []string
+	for _, log := range logs {
+		lanes = append(lanes, strings.TrimSuffix(strings.TrimPrefix(filepath.Base(log), prefix), suffix))
+	}
+	links, err := wg.Remove(lanes...)
+	for _, link := range links {
+		removed = append(removed, fmt.Sprintf("link %s (%s)", link, mesh.LaneAlias))
+	}
+	return removed, err
+}
 
-func removeFiles(folder string) (removed []string, err error) {
-	if _, err := os.Lstat(folder); errors.Is(err, os.ErrNotExist) {
+// removeFiles removes what the agent keeps in a folder, and the folder only when nothing else is in it.
+func removeFiles(folder string, patterns ...string) (removed []string, err error) {
+	folder = filepath.Clean(folder)
+	if _, err := os.Lstat(folder); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	var errs []error
-	for _, pattern := range files {
+	for _, pattern := range patterns {
 		matches, err := filepath.Glob(filepath.Join(folder, pattern))
 		errs = append(errs, err)
 		for _, path := range matches {
@@ -75,13 +113,15 @@ func removeFiles(folder string) (removed []string, err error) {
 				errs = append(errs, fmt.Errorf("removing a file: %w", err))
 				continue
 			}
-			removed = append(removed, path)
+			removed = append(removed, "file "+path)
 		}
 	}
-	left, err := os.ReadDir(folder)
-	if err == nil && len(left) == 0 {
-		err = os.Remove(folder)
-		removed = append(removed, folder)
+	switch err := unix.Rmdir(folder); {
+	case errors.Is(err, unix.ENOTEMPTY), errors.Is(err, unix.EBUSY), errors.Is(err, unix.ENOTDIR): // others' files, a mount point, a link
+	case err != nil:
+		errs = append(errs, fmt.Errorf("removing folder %s: %w", folder, err))
+	default:
+		removed = append(removed, "folder "+folder)
 	}
-	return removed, errors.Join(append(errs, err)...)
+	return removed, errors.Join(errs...)
 }

@@ -59,7 +59,7 @@ func openDir(dir string) (*os.File, error) {
 		}
 	}
 	// Without O_DIRECTORY, so that a file in its place is told from a link by what check says.
-	file, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	file, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) //nolint:gosec // the operator names it; checked below
 	if err != nil {
 		return nil, openError("state directory", dir, err)
 	}
@@ -85,7 +85,7 @@ func createDir(dir string) error {
 
 // load reads the key file. Its error is fs.ErrNotExist only where there is no file of that name.
 func load(path string) (PrivateKey, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) //nolint:gosec // in that folder; checked below
 	if err != nil {
 		return PrivateKey{}, openError("key file", path, err)
 	}

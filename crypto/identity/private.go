@@ -1,3 +1,4 @@
+// Package identity is a node's WireGuard key: made on the node, kept in a file, and shown by nothing that prints.
 package identity
 
 import (

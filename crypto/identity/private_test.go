@@ -106,7 +106,7 @@ func TestPrivateKeyNeverPrints(t *testing.T) {
 	for how, text := range printed {
 		for form, leak := range map[string]string{
 			"base64": wgPrivate[:8], "hex": hex.EncodeToString(secret[:4]), "HEX": strings.ToUpper(hex.EncodeToString(secret[:4])),
-			"decimal":   strings.Trim(fmt.Sprint(secret[:3]), "[]"),
+			"decimal":   strings.Trim(fmt.Sprint(secret[:3]), "[]"), //nolint:staticcheck // as numbers
 			"Go syntax": strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", secret[:3]), "[]byte{"), "}"),
 			"raw":       string(secret[:4]),
 		} {

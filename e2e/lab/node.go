@@ -132,7 +132,7 @@ func prepareNode(name, labDir, state string) error {
 func (n *Node) setPodCIDRs(prefixes []netip.Prefix) {
 	n.lab.mu.Lock()
 	defer n.lab.mu.Unlock()
-	n.PodCIDRs, n.MeshAddresses = prefixes, mesh.MeshAddresses(prefixes)
+	n.PodCIDRs, n.MeshAddresses = prefixes, mesh.Addresses(prefixes)
 }
 
 // Pods are the node's pods, in the order in which they were added.

@@ -138,7 +138,7 @@ func (a *Agent) failClosed() error {
 		return err
 	}
 	if !present {
-		if err := a.guard.Set(plan.Guard); err != nil && !errors.Is(err, guard.ErrOthers) {
+		if err := a.setGuard(plan.Guard); err != nil && !errors.Is(err, guard.ErrOthers) {
 			return err
 		}
 	}

@@ -90,7 +90,7 @@ func (a *Agent) apply(plan mesh.Plan) error {
 		part string
 		do   func() error
 	}{
-		{"guard", func() error { return a.guard.Set(plan.Guard) }},
+		{"guard", func() error { return a.setGuard(plan.Guard) }},
 		{"forwarding", func() error { return a.router.EnableForwarding(families(plan.Guard.Own)) }},
 		{"wireguard", func() error { return a.device.Set(lane, a.key, wg.SetOptions{}) }},
 		{"address", func() error { return a.router.SetAddresses(lane.Name, lane.Addresses, lane.MTU) }},
@@ -111,6 +111,19 @@ func (a *Agent) apply(plan mesh.Plan) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// setGuard does not let the guard take somebody else's link for the lane of that name: it would let pods' packets through there in
+// clear, and nothing of the link's own.
+func (a *Agent) setGuard(want mesh.Guard) error {
+	var foreign *wg.ForeignError
+	switch err := a.device.Check(a.config.Interface); {
+	case errors.As(err, &foreign):
+		want.Lanes = nil
+	case err != nil:
+		return err
+	}
+	return a.guard.Set(want)
 }
 
 // remember keeps what was found for the publisher, the socket and the metrics, and tells of refusals that began or ended.

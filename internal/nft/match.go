@@ -91,8 +91,8 @@ func Saddr(p netip.Prefix) Part {
 }
 
 func mask(m []byte) expr.Any {
-	size := len(m)
-	return &expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: uint32(size), Mask: m, Xor: make([]byte, size)}
+	size := uint32(len(m)) //nolint:gosec // of an address at most
+	return &expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: size, Mask: m, Xor: make([]byte, size)}
 }
 
 // ICMPv6 is `meta l4proto ipv6-icmp`.

@@ -2,6 +2,7 @@ package nft
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -72,7 +73,8 @@ func (r Rule) Refuses() bool {
 // key is equal for equal rules, sent or read. What a counter has counted makes no difference. Two kinds of expressions are left
 // out because the library writes them and cannot read them.
 func (r Rule) key(f Family) (string, error) {
-	key := r.comment + "\n"
+	var key strings.Builder
+	key.WriteString(r.comment + "\n")
 	for _, e := range r.exprs {
 		switch e.(type) {
 		case *expr.Rt, *expr.Byteorder:
@@ -84,9 +86,9 @@ func (r Rule) key(f Family) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("encoding a %T: %w", e, err)
 		}
-		key += string(b)
+		key.Write(b)
 	}
-	return key, nil
+	return key.String(), nil
 }
 
 // keys are the keys of rules, in order.

@@ -50,7 +50,7 @@ func (c *Conn) concerns(messages []netlink.Message, table, comment string) bool 
 		if m.Header.PID == c.port.Load() || m.Header.Type>>8 != unix.NFNL_SUBSYS_NFTABLES {
 			continue
 		}
-		switch m.Header.Type & 0xff {
+		switch uint16(m.Header.Type & 0xff) {
 		case unix.NFT_MSG_NEWGEN:
 			continue
 		case unix.NFT_MSG_NEWCHAIN:

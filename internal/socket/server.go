@@ -46,7 +46,8 @@ func Serve(ctx context.Context, path string, backend Backend) error {
 
 // listen makes the socket 0600 from its first moment: it is made under another name and renamed when it is closed to others.
 func listen(ctx context.Context, path string) (net.Listener, error) {
-	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
+	dialer := net.Dialer{Timeout: time.Second}
+	if conn, err := dialer.DialContext(ctx, "unix", path); err == nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("listening on %s: another agent answers there; stop it first", path)
 	}

@@ -26,13 +26,13 @@ func prefixes(list ...string) (out []netip.Prefix) {
 }
 
 // TestDropped sends what the guard has to stop: first without it, to see that the packet would arrive, then with it.
-func TestDropped(t *testing.T) {
+func TestDropped(t *testing.T) { //nolint:tparallel // its cases are enough at once for one machine
 	outside := map[string]string{"ip": "192.0.2.1", "ip6": "2001:db8:ffff::1"}
-	noLane := func(l *lab, t *testing.T) { run(t, "ip route del %s dev warren0", l.peers) }
+	noLane := func(t *testing.T, l *lab) { run(t, "ip route del %s dev warren0", l.peers) }
 	atLAN := func(l *lab) int { return l.lan.seen("pods") }
 	cases := []struct {
 		name    string
-		prepare func(*lab, *testing.T)
+		prepare func(*testing.T, *lab)
 		send    func(*lab)
 		// arrived counts at the place where the packet must not come.
 		arrived func(*lab) int
@@ -40,28 +40,28 @@ func TestDropped(t *testing.T) {
 	}{
 		{
 			name:    "pod under another pod's address",
-			prepare: func(l *lab, _ *testing.T) { l.pod.run("ip addr add %s6/%d dev eth0", l.side.pod, l.bits) },
+			prepare: func(_ *testing.T, l *lab) { l.pod.run("ip addr add %s6/%d dev eth0", l.side.pod, l.bits) },
 			send:    func(l *lab) { _, _ = l.pod.try(l.ping(l.side.peer, l.side.pod+"6")) },
 			arrived: func(l *lab) int { return l.peer.seen("probes") },
 			counter: func(c Counters) Counter { return c.PodSpoof },
 		},
 		{
 			name:    "pod under the mesh address",
-			prepare: func(l *lab, _ *testing.T) { l.pod.run("ip addr add %s/%d dev eth0", l.mesh, l.bits) },
+			prepare: func(_ *testing.T, l *lab) { l.pod.run("ip addr add %s/%d dev eth0", l.mesh, l.bits) },
 			send:    func(l *lab) { _, _ = l.pod.try(l.ping(l.side.peer, l.mesh)) },
 			arrived: func(l *lab) int { return l.peer.seen("probes") },
 			counter: func(c Counters) Counter { return c.PodSpoof },
 		},
 		{
 			name:    "peer under an address of this node",
-			prepare: func(l *lab, _ *testing.T) { l.peer.run("ip addr add %s6/%d dev eth0", l.side.pod, l.bits) },
+			prepare: func(_ *testing.T, l *lab) { l.peer.run("ip addr add %s6/%d dev eth0", l.side.pod, l.bits) },
 			send:    func(l *lab) { _, _ = l.peer.try(l.ping(l.side.pod, l.side.pod+"6")) },
 			arrived: func(l *lab) int { return l.pod.seen("probes") },
 			counter: func(c Counters) Counter { return c.Spoofed },
 		},
 		{
 			name:    "peer under an address of no pod",
-			prepare: func(l *lab, _ *testing.T) { l.peer.run("ip addr add %s/%d dev eth0", outside[l.family], l.bits) },
+			prepare: func(_ *testing.T, l *lab) { l.peer.run("ip addr add %s/%d dev eth0", outside[l.family], l.bits) },
 			send:    func(l *lab) { _, _ = l.peer.try(l.ping(l.side.pod, outside[l.family])) },
 			arrived: func(l *lab) int { return l.pod.seen("probes") },
 			counter: func(c Counters) Counter { return c.Spoofed },
@@ -80,7 +80,7 @@ func TestDropped(t *testing.T) {
 		},
 		{
 			name: "peer to this node's own address",
-			prepare: func(l *lab, t *testing.T) {
+			prepare: func(t *testing.T, l *lab) {
 				run(t, `nft 'table inet tap { counter probes { }; chain in { type filter hook input priority 0; ip daddr %s counter name probes; }; }'`, sides["IPv4"].node)
 				run(t, `nft 'add rule inet tap in ip6 daddr %s counter name probes'`, sides["IPv6"].node)
 			},
@@ -90,14 +90,14 @@ func TestDropped(t *testing.T) {
 		},
 		{
 			name:    "peer through this node by a DNAT",
-			prepare: func(l *lab, t *testing.T) { l.dnat(t, l.mesh, l.side.lan) },
+			prepare: func(t *testing.T, l *lab) { l.dnat(t, l.mesh, l.side.lan) },
 			send:    func(l *lab) { _, _ = l.peer.try(l.ping(l.mesh, l.side.peer)) },
 			arrived: func(l *lab) int { return l.lan.seen("probes") },
 			counter: func(c Counters) Counter { return c.Transit },
 		},
 		{
 			name:    "pod's address from the underlay",
-			prepare: func(l *lab, _ *testing.T) { l.lan.run("ip addr add %s/%d dev lo", l.side.peer, l.bits) },
+			prepare: func(_ *testing.T, l *lab) { l.lan.run("ip addr add %s/%d dev lo", l.side.peer, l.bits) },
 			send:    func(l *lab) { _, _ = l.lan.try(l.ping(l.side.pod, l.side.peer)) },
 			arrived: func(l *lab) int { return l.pod.seen("probes") },
 			counter: func(c Counters) Counter { return c.Foreign },
@@ -118,14 +118,14 @@ func TestDropped(t *testing.T) {
 		},
 		{
 			name:    "forwarded in clear after a DNAT",
-			prepare: func(l *lab, t *testing.T) { noLane(l, t); l.dnat(t, l.service, l.side.peer) },
+			prepare: func(t *testing.T, l *lab) { noLane(t, l); l.dnat(t, l.service, l.side.peer) },
 			send:    func(l *lab) { _, _ = l.pod.try(l.ping(l.service, "")) },
 			arrived: atLAN,
 			counter: func(c Counters) Counter { return c.Clear },
 		},
 		{
 			name:    "sent by the node in clear after a DNAT",
-			prepare: func(l *lab, t *testing.T) { noLane(l, t); l.dnat(t, l.service, l.side.peer) },
+			prepare: func(t *testing.T, l *lab) { noLane(t, l); l.dnat(t, l.service, l.side.peer) },
 			send:    func(l *lab) { _, _ = try(l.ping(l.service, "")) },
 			arrived: atLAN,
 			counter: func(c Counters) Counter { return c.Clear },
@@ -150,7 +150,7 @@ func TestDropped(t *testing.T) {
 				t.Parallel()
 				l := build(t, s)
 				if c.prepare != nil {
-					c.prepare(l, t)
+					c.prepare(t, l)
 				}
 				arrived := func() int { return c.arrived(l) }
 				if n := delta(arrived, func() { c.send(l) }); n == 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/warren-mesh/warren/internal/nft"
@@ -143,6 +144,9 @@ func validate(g mesh.Guard) error {
 	for _, l := range g.Lanes {
 		if l == "" || len(l) > longest {
 			errs = append(errs, fmt.Errorf("lane %q: an interface name has 1 to %d bytes", l, longest))
+		}
+		if strings.HasPrefix(l, mesh.PodLinkPrefix) { // its peers would be taken for pods
+			errs = append(errs, fmt.Errorf("lane %q: what begins with %s is a pod's link", l, mesh.PodLinkPrefix))
 		}
 	}
 	for _, p := range slices.Concat(g.Cluster, g.Own) {

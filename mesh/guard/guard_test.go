@@ -193,6 +193,7 @@ func TestInvalid(t *testing.T) {
 	for name, want := range map[string]mesh.Guard{
 		"lane without a name":  {Lanes: []string{""}},
 		"lane's name too long": {Lanes: []string{"sixteen-letters-"}},
+		"lane as a pod's link": {Lanes: []string{"wrp0"}},
 		"no prefix":            {Own: make([]netip.Prefix, 1)},
 		"mapped prefix":        {Cluster: prefixes("::ffff:10.0.0.0/104")},
 		"no address":           {Mesh: make([]netip.Addr, 1)},

@@ -11,7 +11,6 @@ func TestPasses(t *testing.T) {
 		t.Run(family, func(t *testing.T) {
 			l := build(t, s)
 			set(t, newGuard(t), dual())
-			node := func(command string) (string, error) { return try(command) }
 			for _, c := range []struct {
 				name string
 				on   func(string) (string, error)
@@ -25,11 +24,11 @@ func TestPasses(t *testing.T) {
 				{"pod to another node's address", l.pod.try, s.lan, ""},
 				{"pod to the world", l.pod.try, s.world, ""},
 				{"pod to itself", l.pod.try, s.pod, ""},
-				{"node to its pod", node, s.pod, ""},
-				{"node to its mesh address", node, s.mesh, ""},
-				{"node to the peer's pod", node, s.peer, ""},
-				{"node to the peer's pod, from its own address", node, s.peer, s.node},
-				{"node to the world", node, s.world, ""},
+				{"node to its pod", try, s.pod, ""},
+				{"node to its mesh address", try, s.mesh, ""},
+				{"node to the peer's pod", try, s.peer, ""},
+				{"node to the peer's pod, from its own address", try, s.peer, s.node},
+				{"node to the world", try, s.world, ""},
 				{"peer to the pod", l.peer.try, s.pod, s.peer},
 				{"peer to the mesh address", l.peer.try, s.mesh, s.peerMesh},
 				{"underlay to the node", l.lan.try, s.node, ""},

@@ -72,11 +72,12 @@ func filter(hook uint32, priority int32) *nft.Hook {
 // dropped counts and drops.
 func dropped(counter string) nft.Part { return slices.Concat(nft.CountAs(counter), nft.Drop()) }
 
-// ingress sorts packets by where they came in.
+// ingress sorts packets by where they came in. Here as below the pods' links come first: every packet pays for the rules that it
+// does not match, and a name costs less than a set.
 func ingress() []nft.Rule {
 	return []nft.Rule{
-		nft.NewRule(nft.IIFNameIn(lanes), nft.Goto("from-lane")),
 		nft.NewRule(nft.IIFName(podLink), nft.Goto("from-pod")),
+		nft.NewRule(nft.IIFNameIn(lanes), nft.Goto("from-lane")),
 		nft.NewRule(nft.IIFNameNot("lo"), nft.Goto("from-elsewhere")),
 	}
 }
@@ -112,12 +113,14 @@ func fromElsewhere() (rules []nft.Rule) {
 	return rules
 }
 
-// forward keeps a peer from going through this node, whatever a DNAT made of its destination.
+// forward keeps a peer from going through this node, whatever a DNAT made of its destination. What goes to a pod or comes from
+// one does not.
 func forward() []nft.Rule {
 	return []nft.Rule{
-		nft.NewRule(nft.IIFNameIn(lanes), nft.SYN(), nft.ClampMSS()),
-		nft.NewRule(nft.OIFNameIn(lanes), nft.SYN(), nft.ClampMSS()),
-		nft.NewRule(nft.IIFNameIn(lanes), nft.OIFName(podLink), nft.Accept()),
+		nft.NewRule(nft.SYN(), nft.IIFNameIn(lanes), nft.ClampMSS()),
+		nft.NewRule(nft.SYN(), nft.OIFNameIn(lanes), nft.ClampMSS()),
+		nft.NewRule(nft.OIFName(podLink), nft.Accept()),
+		nft.NewRule(nft.IIFName(podLink), nft.Accept()),
 		nft.NewRule(nft.IIFNameIn(lanes), nft.Reply(), nft.Accept()),
 		nft.NewRule(nft.IIFNameIn(lanes), dropped(transit)),
 	}
@@ -155,8 +158,8 @@ func egress() []nft.Rule {
 // staysHere accepts what leaves encrypted or not at all.
 func staysHere() []nft.Rule {
 	return []nft.Rule{
-		nft.NewRule(nft.OIFNameIn(lanes), nft.Accept()),
 		nft.NewRule(nft.OIFName(podLink), nft.Accept()),
+		nft.NewRule(nft.OIFNameIn(lanes), nft.Accept()),
 		nft.NewRule(nft.OIFName("lo"), nft.Accept()),
 	}
 }

@@ -23,6 +23,14 @@ func (e *ForeignError) Error() string {
 		e.Name, e.Type, e.Alias, mesh.LaneAlias)
 }
 
+// Check is a *ForeignError where a link of that name is somebody else's. It changes nothing.
+func (d *Device) Check(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, err := d.lookup(name)
+	return err
+}
+
 // kernelType is what netlink calls the kernel's device. The userspace one is a TUN.
 const kernelType = "wireguard"
 

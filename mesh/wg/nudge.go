@@ -13,11 +13,12 @@ const nudgeInterval = time.Second
 
 // Nudge makes the peers hear from this node at once and every second from then on, until Settle, so that they roam to an address
 // that this node has since a moment ago. No keys are all peers. Peers without an endpoint cannot be reached, and are left out.
+// Before the first Set there is nobody to call.
 func (d *Device) Nudge(keys ...identity.PublicKey) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.name == "" {
-		return errNoDevice
+		return nil
 	}
 	return d.nudge(keys)
 }

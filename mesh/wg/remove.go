@@ -3,7 +3,6 @@ package wg
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -39,9 +38,7 @@ func Remove(lanes ...string) (removed []string, err error) {
 	for _, name := range lanes {
 		errs = append(errs, removeDead(name))
 	}
-	// Left alone where anybody else's socket is in it.
-	_ = os.Remove(tunnel.SocketDirectory)
-	return removed, errors.Join(errs...)
+	return removed, errors.Join(append(errs, tunnel.RemoveDirectory())...)
 }
 
 // removeDead removes the interface's socket if nobody listens on it.

@@ -14,19 +14,22 @@ import (
 )
 
 func TestForeignLink(t *testing.T) {
-	for name, make := range map[string][]string{
+	for name, add := range map[string][]string{
 		"bridge":                   {"ip", "link", "add", "laneforeign", "type", "bridge"},
 		"tun":                      {"ip", "tuntap", "add", "laneforeign", "mode", "tun"},
 		"bridge that says it's us": {"sh", "-c", "ip link add laneforeign type bridge && ip link set laneforeign alias " + mesh.LaneAlias},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newNode(t, "foreign", Options{})
-			n.run(make...)
+			n.run(add...)
 			before := n.run("ip", "-details", "link", "show", "laneforeign")
 			err := n.set(n.lane(testPeer(1)), SetOptions{Prune: true})
 			var foreign *ForeignError
 			if !errors.As(err, &foreign) || !strings.Contains(err.Error(), "link laneforeign is not Warren's") {
 				t.Errorf("error %v, want a ForeignError", err)
+			}
+			if err := n.device.Check("laneforeign"); !errors.As(err, &foreign) {
+				t.Errorf("Check: %v, want a ForeignError", err)
 			}
 			if after := n.run("ip", "-details", "link", "show", "laneforeign"); after != before {
 				t.Errorf("before:\n%s\nafter:\n%s", before, after)

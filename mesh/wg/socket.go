@@ -33,7 +33,7 @@ type socket struct {
 // find is the interface's UAPI socket if a process listens on it.
 func find(iface string) (socket, error) {
 	path := tunnel.SocketPath(iface)
-	conn, err := net.DialTimeout("unix", path, startTimeout)
+	conn, err := net.DialTimeout("unix", path, startTimeout) //nolint:noctx // no name to look up, and bounded
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
 		return socket{}, nil
 	}

@@ -30,7 +30,7 @@ func spawnSelf(iface, logDir string) error {
 	}
 	defer func() { _ = log.Close() }() // the process has its own
 	// The link in /proc is this very program, also after the file on disk was replaced.
-	command := exec.Command("/proc/self/exe", "tunnel", "--interface", iface)
+	command := exec.Command("/proc/self/exe", "tunnel", "--interface", iface) //nolint:gosec,noctx // ourselves; it outlives us
 	command.Dir, command.Stdout, command.Stderr = "/", log, log
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := command.Start(); err != nil {
@@ -63,7 +63,7 @@ func openLog(path string) (log *os.File, size int64, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, 0, fmt.Errorf("creating log directory: %w", err)
 	}
-	log, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
+	log, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW, 0o600) //nolint:gosec // the operator names the folder
 	if err != nil {
 		return nil, 0, fmt.Errorf("opening log: %w", err)
 	}

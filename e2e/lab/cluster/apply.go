@@ -38,7 +38,7 @@ func (c *Cluster) ApplyFiles(ctx context.Context, paths ...string) error {
 			}
 		}
 		for _, file := range files {
-			content, err := os.ReadFile(file)
+			content, err := os.ReadFile(file) //nolint:gosec // the caller chose it
 			if err != nil {
 				return fmt.Errorf("reading a manifest: %w", err)
 			}

@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -37,7 +38,7 @@ func newPKI(dir string, o Options) (*pki, error) {
 		return nil, fmt.Errorf("making the certificate authorities: %w", err)
 	}
 	loopback := []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
-	names := append(loopback, o.Addresses...)
+	names := slices.Concat(loopback, o.Addresses)
 	for _, prefix := range o.ServiceCIDRs {
 		names = append(names, prefix.Masked().Addr().Next()) // of the kubernetes Service
 	}

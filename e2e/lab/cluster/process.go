@@ -37,7 +37,8 @@ func (c *Cluster) run(name string, args ...string) (*process, error) {
 		p.offset = info.Size()
 	}
 	// nice becomes the program: the process stays the same.
-	p.cmd = exec.Command("nice", append([]string{"-n", nice, filepath.Join(c.options.Assets, name)}, args...)...)
+	args = append([]string{"-n", nice, filepath.Join(c.options.Assets, name)}, args...)
+	p.cmd = exec.Command("nice", args...) //nolint:gosec,noctx // the control plane's programs; Stop ends them
 	p.cmd.Dir = c.options.Dir
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for who started us
@@ -83,13 +84,13 @@ func (p *process) ready(ctx context.Context, check func(context.Context) error) 
 	defer tick.Stop()
 	for {
 		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
-		stop := context.AfterFunc(p.life, cancel)
+		stop := context.AfterFunc(p.life, cancel) //nolint:contextcheck // the process ends on its own, not with ctx
 		err := check(attempt)
 		stop()
 		cancel()
 		switch {
 		case p.life.Err() != nil:
-			return fmt.Errorf("%s ended early: %w%s", p.name, context.Cause(p.life), p.explanation())
+			return fmt.Errorf("%s ended early: %w%s", p.name, context.Cause(p.life), p.explanation()) //nolint:contextcheck // as above
 		case err == nil:
 			return nil
 		}

@@ -87,8 +87,8 @@ func Run(ctx context.Context, options Options) (err error) {
 
 // listen takes the interface's UAPI socket, also from a process that is dead, and never from one that lives.
 func listen(iface string) (net.Listener, error) {
-	if err := os.MkdirAll(SocketDirectory, 0o700); err != nil {
-		return nil, fmt.Errorf("creating UAPI socket directory: %w", err)
+	if err := makeDirectory(); err != nil {
+		return nil, err
 	}
 	file, err := ipc.UAPIOpen(iface)
 	if err != nil {

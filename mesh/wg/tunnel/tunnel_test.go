@@ -122,6 +122,50 @@ func TestEndsWithItsLink(t *testing.T) {
 	gone(t, SocketPath("lane0"))
 }
 
+// TestDirectory: it goes with us only where we made it, and never with somebody's socket in it.
+func TestDirectory(t *testing.T) {
+	isolated.Need(t)
+	if err := os.RemoveAll(SocketDirectory); err != nil {
+		t.Fatal(err)
+	}
+	theirs := SocketPath("theirs")
+	for _, test := range []struct {
+		name         string
+		before, with string // made before the device, and while it runs
+		stays        bool
+	}{
+		{name: "ours"},
+		{name: "there before", before: SocketDirectory, stays: true},
+		{name: "used by somebody", with: theirs, stays: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if test.before != "" {
+				if err := os.Mkdir(test.before, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r := start(t, "lane0")
+			if test.with != "" {
+				if err := os.WriteFile(test.with, nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.stop()
+			r.end(t)
+			if err := RemoveDirectory(); err != nil {
+				t.Error(err)
+			}
+			gone(t, directoryMark)
+			if _, err := os.Stat(SocketDirectory); (err == nil) != test.stays {
+				t.Errorf("the directory: %v, want it there: %v", err, test.stays)
+			}
+			if err := os.RemoveAll(SocketDirectory); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
 func TestEndsWithItsSocket(t *testing.T) {
 	r := start(t, "lane0")
 	if err := os.Remove(SocketPath("lane0")); err != nil {

@@ -51,7 +51,7 @@ func Find() (string, error) {
 func check(dir string) error {
 	var missing []string
 	for _, name := range required {
-		info, err := os.Stat(filepath.Join(dir, name))
+		info, err := os.Stat(filepath.Join(dir, name)) //nolint:gosec // whoever runs this names the folder
 		if err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
 			missing = append(missing, name)
 		}
@@ -85,7 +85,7 @@ func locate() (target, error) {
 	}
 	sum := sha256.New()
 	for _, name := range []string{"go.mod", "go.sum", "main.go"} {
-		content, err := os.ReadFile(filepath.Join(t.sources, name))
+		content, err := os.ReadFile(filepath.Join(t.sources, name)) //nolint:gosec // in the repository
 		if err != nil {
 			return target{}, fmt.Errorf("reading what the control plane is built from: %w", err)
 		}
@@ -104,7 +104,7 @@ func repository() (string, error) {
 		return "", fmt.Errorf("finding the repository: %w", err)
 	}
 	for dir := wd; ; dir = filepath.Dir(dir) {
-		if content, err := os.ReadFile(filepath.Join(dir, "go.mod")); err == nil {
+		if content, err := os.ReadFile(filepath.Join(dir, "go.mod")); err == nil { //nolint:gosec // above the working folder
 			if first, _, _ := strings.Cut(string(content), "\n"); strings.TrimSpace(first) == "module "+module {
 				return dir, nil
 			}
@@ -117,7 +117,7 @@ func repository() (string, error) {
 
 // requiredVersion reads the version a go.mod requires of one module.
 func requiredVersion(file, path string) (string, error) {
-	content, err := os.ReadFile(file)
+	content, err := os.ReadFile(file) //nolint:gosec // in the repository
 	if err != nil {
 		return "", fmt.Errorf("reading the version of %s: %w", path, err)
 	}

@@ -34,15 +34,15 @@ func Ensure(ctx context.Context, w io.Writer) (string, error) {
 	return t.dir, nil
 }
 
-func (t target) build(ctx context.Context, w io.Writer) error {
-	if err := os.MkdirAll(filepath.Dir(t.dir), 0o755); err != nil {
+func (t target) build(ctx context.Context, w io.Writer) (err error) {
+	if err := os.MkdirAll(filepath.Dir(t.dir), 0o755); err != nil { //nolint:gosec // programs anybody may run
 		return err
 	}
 	unlock, err := lock(ctx, t.dir+".lock", w)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer func() { err = errors.Join(err, unlock()) }()
 	if t.built() {
 		return nil // by whoever held the lock
 	}
@@ -55,7 +55,7 @@ func (t target) build(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	if err := os.Chmod(tmp, 0o755); err != nil {
+	if err := os.Chmod(tmp, 0o755); err != nil { //nolint:gosec // as above
 		return err
 	}
 	if err := t.compile(ctx, filepath.Join(tmp, binary), w); err != nil {
@@ -81,16 +81,17 @@ func (t target) build(ctx context.Context, w io.Writer) error {
 // by the linker, as Kubernetes' own build does.
 func buildArguments(version, output string) []string {
 	parts := append(strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3), "", "")
-	flags := "-s -w"
+	var flags strings.Builder
+	flags.WriteString("-s -w")
 	for _, pkg := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
 		for _, value := range []string{
 			"gitVersion=" + version, "gitMajor=" + parts[0], "gitMinor=" + parts[1],
 			"gitTreeState=clean", "gitCommit=" + strings.Repeat("0", 40), "buildDate=2026-01-01T00:00:00Z",
 		} {
-			flags += " -X " + pkg + "." + value
+			flags.WriteString(" -X " + pkg + "." + value)
 		}
 	}
-	return []string{"build", "-v", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", flags, "-o", output, "."}
+	return []string{"build", "-v", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", flags.String(), "-o", output, "."}
 }
 
 // compile runs go build, at a low priority, and reports how far it is.
@@ -117,7 +118,7 @@ func (t target) compile(ctx context.Context, output string, w io.Writer) error {
 }
 
 func (t target) goCommand(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "nice", append([]string{"go"}, args...)...)
+	cmd := exec.CommandContext(ctx, "nice", append([]string{"go"}, args...)...) //nolint:gosec // our own arguments
 	cmd.Dir = t.sources
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	// go's compilers are its children: an interrupt is for all of them.

@@ -12,7 +12,7 @@ import (
 
 // lock takes the file for this process alone. It goes with the process, so that nobody who was killed holds it.
 func lock(ctx context.Context, name string, w io.Writer) (unlock func() error, err error) {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // in .cache
 	if err != nil {
 		return nil, err
 	}

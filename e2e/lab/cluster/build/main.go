@@ -24,6 +24,6 @@ func run() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	fmt.Println(dir)
+	fmt.Fprintln(os.Stdout, dir)
 	return 0
 }

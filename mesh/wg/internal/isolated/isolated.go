@@ -42,8 +42,9 @@ func Need(t *testing.T) {
 
 // again runs this same test binary in new namespaces, as their first process: the kernel kills the others with it.
 func again() int {
-	runtime.LockOSThread() // Pdeathsig is about the thread
-	command := exec.Command("/proc/self/exe", os.Args[1:]...)
+	// Pdeathsig is about the thread.
+	runtime.LockOSThread()
+	command := exec.Command("/proc/self/exe", os.Args[1:]...) //nolint:gosec,noctx // ourselves; Pdeathsig ends it
 	command.Args[0] = os.Args[0]
 	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
 	command.Env = append(os.Environ(), inside+"=1")

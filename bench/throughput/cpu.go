@@ -1,0 +1,72 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// clockTick is the unit of the times in /proc/PID/stat: USER_HZ is 100 on every architecture that Go has.
+const clockTick = 10 * time.Millisecond
+
+// tunnelCPU is the processor time that the tunnel processes of a path's two nodes have used so far. It is 0 where the kernel has
+// the device.
+func tunnelCPU(p path) (time.Duration, error) {
+	var total time.Duration
+	for _, n := range p.nodes {
+		namespace, err := os.Stat(n.NetNS())
+		if err != nil {
+			return 0, fmt.Errorf("looking at the namespace of %s: %w", n.Name, err)
+		}
+		processes, err := filepath.Glob("/proc/[0-9]*")
+		if err != nil {
+			return 0, err
+		}
+		for _, process := range processes {
+			line, err := os.ReadFile(filepath.Join(process, "cmdline"))
+			if err != nil || !bytes.Contains(line, []byte("\x00tunnel\x00")) {
+				continue // it is not one, or has ended
+			}
+			own, err := os.Stat(filepath.Join(process, "ns", "net"))
+			if err != nil || !os.SameFile(own, namespace) {
+				continue
+			}
+			used, err := processCPU(process)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return 0, err
+			}
+			total += used
+		}
+	}
+	return total, nil
+}
+
+// processCPU reads fields 14 and 15 of a process's stat: its time in user mode and in the kernel.
+func processCPU(process string) (time.Duration, error) {
+	content, err := os.ReadFile(filepath.Join(process, "stat"))
+	if err != nil {
+		return 0, err
+	}
+	// The second field is a name in parentheses and may hold anything. The third is the first of these.
+	text := string(content)
+	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
+	const user, system = 14 - 3, 15 - 3
+	if len(fields) <= system {
+		return 0, fmt.Errorf("reading %s/stat: %q", process, text)
+	}
+	var ticks int64
+	for _, field := range []string{fields[user], fields[system]} {
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("reading %s/stat: %w", process, err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * clockTick, nil
+}
