@@ -124,9 +124,9 @@ func split(source, to netip.Addr, id uint32, message []byte, mtu int) [][]byte {
 func fragment4(source, to netip.Addr, id uint32, offset, size int, more bool) []byte {
 	h := make([]byte, ipv4Header)
 	h[0], h[8], h[9] = 4<<4|ipv4Header/4, 64, unix.IPPROTO_ICMP
-	binary.BigEndian.PutUint16(h[2:], uint16(ipv4Header+size)) //nolint:gosec // below an MTU
-	binary.BigEndian.PutUint16(h[4:], uint16(id))              //nolint:gosec // it was one
-	flags := uint16(offset / 8)                                //nolint:gosec // below 64 KiB
+	binary.BigEndian.PutUint16(h[2:], uint16(ipv4Header+size)) // below an MTU
+	binary.BigEndian.PutUint16(h[4:], uint16(id))              // it was one
+	flags := uint16(offset / 8)                                // below 64 KiB
 	if more {
 		flags |= 1 << 13
 	}
@@ -140,12 +140,12 @@ func fragment4(source, to netip.Addr, id uint32, offset, size int, more bool) []
 func fragment6(source, to netip.Addr, id uint32, offset, size int, more bool) []byte {
 	h := make([]byte, ipv6Header+fragmentHeader)
 	h[0], h[6], h[7] = 6<<4, unix.IPPROTO_FRAGMENT, 64
-	binary.BigEndian.PutUint16(h[4:], uint16(fragmentHeader+size)) //nolint:gosec // below an MTU
+	binary.BigEndian.PutUint16(h[4:], uint16(fragmentHeader+size)) // below an MTU
 	copy(h[8:], source.AsSlice())
 	copy(h[24:], to.AsSlice())
 	f := h[ipv6Header:]
 	f[0] = unix.IPPROTO_ICMPV6
-	flags := uint16(offset) //nolint:gosec // below 64 KiB; a multiple of 8, so that the low bits are free
+	flags := uint16(offset) // below 64 KiB; a multiple of 8, so that the low bits are free
 	if more {
 		flags |= 1
 	}

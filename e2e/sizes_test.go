@@ -78,7 +78,7 @@ func wholeOrRefused(ctx context.Context, t *testing.T, from *lab.Host, to netip.
 // inFragments sends fragments in order, in reverse and shuffled: of the MTU, and many small ones.
 func inFragments(ctx context.Context, t *testing.T, from *lab.Host, to netip.Addr, mtu int) {
 	t.Helper()
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same orders each time
+	random := rand.New(rand.NewPCG(1, 2)) // the same orders each time
 	shuffle := func(f [][]byte) { random.Shuffle(len(f), func(i, j int) { f[i], f[j] = f[j], f[i] }) }
 	for name, arrange := range map[string]func([][]byte){
 		"in order": func([][]byte) {}, "in reverse": slices.Reverse[[][]byte],
@@ -97,7 +97,7 @@ func inFragments(ctx context.Context, t *testing.T, from *lab.Host, to netip.Add
 // ids are for fragments that must never be taken for an earlier packet's.
 var ids atomic.Uint32
 
-func nextID() uint16 { return uint16(ids.Add(1)) } //nolint:gosec // fewer than that
+func nextID() uint16 { return uint16(ids.Add(1)) } // fewer than that
 
 // largerMTU gives each node a pod with an MTU larger than the lane's, as pods have that were there before a change of the underlay.
 func largerMTU(ctx context.Context, t *testing.T, s *scene, mtu, lane int) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -149,7 +150,7 @@ func (s *scene) setting(o options) map[string]string {
 		"WireGuard": implementation,
 		"kernel":    kernel,
 		"CPUs":      fmt.Sprintf("%d, %s, shared by all nodes and loads", runtime.NumCPU(), runtime.GOARCH),
-		"MTU":       fmt.Sprint(s.lane.mtu),
+		"MTU":       strconv.Itoa(s.lane.mtu),
 		"rounds":    fmt.Sprintf("%d of %s on each path, in turn, every second round backwards", o.rounds, o.duration),
 	}
 }
