@@ -75,9 +75,14 @@ func New(o Options) (*Client, error) {
 	return newClient(config, o)
 }
 
+// newClient dials as config does where it says how: a test's API server may be in another network namespace.
 func newClient(config *rest.Config, o Options) (*Client, error) {
 	config.UserAgent = o.UserAgent
-	dialer := connrotation.NewDialer((&net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}).DialContext)
+	dial := config.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}).DialContext
+	}
+	dialer := connrotation.NewDialer(dial)
 	config.Dial = dialer.DialContext
 	client := &Client{node: o.NodeName, serviceCIDRs: o.WatchServiceCIDRs, dialer: dialer}
 	reads := coreConfig(config, -1, 0) // no limit of ours: the API server has its own for watches
