@@ -43,6 +43,8 @@ type Agent struct {
 	publishLoop   *loop.Runner
 	// audit asks the next reconcile to read the kernel rather than to trust what is remembered.
 	audit atomic.Bool
+	// audited is when that was last done. Only reconcile uses it.
+	audited time.Time
 	// auditRoutes asks the same for the routes alone.
 	auditRoutes atomic.Bool
 	// programmed says that the plan has been in the kernel once.
@@ -76,9 +78,11 @@ func Run(ctx context.Context, config Config, logger *zap.Logger) error {
 	group.Go(func() error { return socket.Serve(ctx, config.Socket, a) })
 	group.Go(func() error { return a.serveHTTP(ctx) })
 	group.Go(func() error { return a.mesh(ctx) })
-	err = group.Wait()
-	logger.Info("stopped; what is in the kernel stays", zap.Error(err))
-	return err
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	logger.Info("stopped; what is in the kernel stays")
+	return nil
 }
 
 // start opens what the agent needs. Nothing in the kernel is changed yet.

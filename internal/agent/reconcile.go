@@ -69,10 +69,13 @@ func (a *Agent) local(snapshot kube.Snapshot) (mesh.Local, error) {
 	return local, nil
 }
 
-// forget drops what is remembered of the kernel where there is reason to think that somebody else changed it.
+// forget drops what is remembered of the kernel where there is reason to think that somebody else changed it, and from time to
+// time without one.
 func (a *Agent) forget() {
 	routes := a.auditRoutes.Swap(false)
-	if a.audit.Swap(false) {
+	due := time.Since(a.audited) >= auditInterval
+	if a.audit.Swap(false) || due {
+		a.audited = time.Now()
 		a.guard.Forget()
 		a.device.Forget()
 		routes = true
