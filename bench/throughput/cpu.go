@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,21 +19,12 @@ const clockTick = 10 * time.Millisecond
 func tunnelCPU(p path) (time.Duration, error) {
 	var total time.Duration
 	for _, n := range p.nodes {
-		namespace, err := os.Stat(n.NetNS())
-		if err != nil {
-			return 0, fmt.Errorf("looking at the namespace of %s: %w", n.Name, err)
-		}
-		processes, err := filepath.Glob("/proc/[0-9]*")
+		processes, err := processesOf(n)
 		if err != nil {
 			return 0, err
 		}
 		for _, process := range processes {
-			line, err := os.ReadFile(filepath.Join(process, "cmdline")) //nolint:gosec // of /proc
-			if err != nil || !bytes.Contains(line, []byte("\x00tunnel\x00")) {
-				continue // it is not one, or has ended
-			}
-			own, err := os.Stat(filepath.Join(process, "ns", "net"))
-			if err != nil || !os.SameFile(own, namespace) {
+			if !isTunnel(process) {
 				continue
 			}
 			used, err := processCPU(process)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/warren-mesh/warren/e2e/lab"
 )
 
 const (
@@ -30,6 +32,21 @@ func datagrams(patience time.Duration) (fd int, err error) {
 		return -1, errors.Join(fmt.Errorf("limiting a socket's patience: %w", err), unix.Close(fd))
 	}
 	return fd, nil
+}
+
+// atClient runs f on a thread of the client's end.
+func (p path) atClient(f func() error) error { return onThread(p.client, p.cpus[0], f) }
+
+// atServer runs f on a thread of the server's end.
+func (p path) atServer(f func() error) error { return onThread(p.server, p.cpus[1], f) }
+
+func onThread(h *lab.Host, cpus processors, f func() error) error {
+	return h.Do(func() error {
+		if err := cpus.take(0); err != nil { // the thread ends with f
+			return err
+		}
+		return f()
+	})
 }
 
 // dial makes a socket for a server of a path.
@@ -56,7 +73,7 @@ type server struct {
 func listen(p path, handle func(fd int, payload []byte, from unix.Sockaddr) error) (*server, error) {
 	s := &server{stop: make(chan struct{}), ended: make(chan error, 1)}
 	ready := make(chan struct{})
-	go func() { s.ended <- p.server.Do(func() error { return s.serve(ready, handle) }) }()
+	go func() { s.ended <- p.atServer(func() error { return s.serve(ready, handle) }) }()
 	select {
 	case <-ready:
 		return s, nil

@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/warren-mesh/warren/e2e/lab"
 )
 
 const (
@@ -89,15 +87,15 @@ func iperf(ctx context.Context, p path, d time.Duration, args ...string) (r resu
 func iperfOnce(ctx context.Context, p path, d time.Duration, args []string) (r result, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*d+10*time.Second, errors.New("iperf3 hangs"))
 	defer cancel()
-	wait, err := serve(ctx, p.server)
+	wait, err := serve(ctx, p)
 	if err != nil {
 		return r, err
 	}
 	defer wait()
 	defer cancel() // before the wait: where the client failed the server would wait for ever
 	seconds := strconv.Itoa(int(d / time.Second))
-	args = append([]string{"-c", p.to.String(), "-J", "-t", seconds}, args...)
-	out, err := p.client.Command(ctx, "iperf3", args...).Output()
+	args = append([]string{"-c", p.cpus[0].String(), "iperf3", "-c", p.to.String(), "-J", "-t", seconds}, args...)
+	out, err := p.client.Command(ctx, "taskset", args...).Output()
 	if jsonErr := json.Unmarshal(out, &r); err == nil {
 		err = jsonErr
 	}
@@ -111,8 +109,8 @@ func iperfOnce(ctx context.Context, p path, d time.Duration, args []string) (r r
 }
 
 // serve starts a server for one client and returns when it listens. It ends with ctx or after the client; wait waits for this.
-func serve(ctx context.Context, h *lab.Host) (wait func(), err error) {
-	server := h.Command(ctx, "iperf3", "-s", "-1", "--forceflush")
+func serve(ctx context.Context, p path) (wait func(), err error) {
+	server := p.server.Command(ctx, "taskset", "-c", p.cpus[1].String(), "iperf3", "-s", "-1", "--forceflush")
 	out, err := server.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -124,7 +122,7 @@ func serve(ctx context.Context, h *lab.Host) (wait func(), err error) {
 	for {
 		line, err := lines.ReadString('\n')
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: iperf3 does not listen: %w", h.Name, err), server.Wait())
+			return nil, errors.Join(fmt.Errorf("%s: iperf3 does not listen: %w", p.server.Name, err), server.Wait())
 		}
 		if strings.Contains(line, "listening") {
 			break

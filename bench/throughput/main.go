@@ -51,8 +51,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
 	fs := flag.NewFlagSet("throughput", flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	fs.IntVar(&o.rounds, "rounds", 11, "how often each thing is measured on each path")
-	fs.DurationVar(&o.duration, "duration", 3*time.Second, "how long one measurement takes, in whole seconds")
+	fs.IntVar(&o.rounds, "rounds", 21, "how often each thing is measured on each path")
+	fs.DurationVar(&o.duration, "duration", time.Second, "how long one measurement takes, in whole seconds")
 	fs.StringVar(&o.only, "only", "", "measure only what matches this regular expression, such as 'TCP|latency'")
 	fs.StringVar(&o.out, "out", "", "folder of the JSON file (default bench/out in the repository)")
 	if err := fs.Parse(args); err != nil {

@@ -13,8 +13,8 @@ import (
 
 const (
 	// roundTrips are made for one sample, after warmUp more that do not count.
-	roundTrips = 3000
-	warmUp     = 200
+	roundTrips = 500
+	warmUp     = 50
 	// tripPatience is after how long a datagram is given up, and maxLost how many may be.
 	tripPatience = 500 * time.Millisecond
 	maxLost      = 3
@@ -27,7 +27,7 @@ func latency(ctx context.Context, p path, _ time.Duration) (sample, error) {
 		return sample{}, err
 	}
 	var trips []float64
-	err = p.client.Do(func() (err error) {
+	err = p.atClient(func() (err error) {
 		trips, err = pingPong(ctx, p)
 		return err
 	})

@@ -31,6 +31,7 @@ type path struct {
 	client, server *lab.Host
 	to             netip.Addr // the server's
 	nodes          [2]*lab.Node
+	cpus           [2]processors // the client's end and the server's
 }
 
 // scene is a lab of two nodes with agents and two where everything is done by hand, with a pod on each.
@@ -76,6 +77,15 @@ func (s *scene) build(ctx context.Context) error {
 	if err := connect(ctx, n[2], n[3], s.lane); err != nil {
 		return err
 	}
+	ends, err := halves()
+	if err != nil {
+		return err
+	}
+	for i, node := range n {
+		if err := ends[i%2].takeNode(node); err != nil {
+			return err
+		}
+	}
 	var hosts [4]*lab.Host
 	for i, node := range n {
 		pod, err := node.AddPod(ctx, "p1")
@@ -84,10 +94,10 @@ func (s *scene) build(ctx context.Context) error {
 		}
 		hosts[i] = &pod.Host
 	}
-	s.warren = path{warren, hosts[0], hosts[1], hosts[1].Address(true), [2]*lab.Node{n[0], n[1]}}
+	s.warren = path{warren, hosts[0], hosts[1], hosts[1].Address(true), [2]*lab.Node{n[0], n[1]}, ends}
 	s.baselines = []path{
-		{bare, &n[2].Host, &n[3].Host, n[3].MeshAddresses[0], [2]*lab.Node{n[2], n[3]}},
-		{pods, hosts[2], hosts[3], hosts[3].Address(true), [2]*lab.Node{n[2], n[3]}},
+		{bare, &n[2].Host, &n[3].Host, n[3].MeshAddresses[0], [2]*lab.Node{n[2], n[3]}, ends},
+		{pods, hosts[2], hosts[3], hosts[3].Address(true), [2]*lab.Node{n[2], n[3]}, ends},
 	}
 	for _, p := range s.paths() {
 		if err := awaitPath(ctx, p); err != nil {
@@ -149,7 +159,7 @@ func (s *scene) setting(o options) map[string]string {
 	return map[string]string{
 		"WireGuard": implementation,
 		"kernel":    kernel,
-		"CPUs":      fmt.Sprintf("%d, %s, shared by all nodes and loads", runtime.NumCPU(), runtime.GOARCH),
+		"CPUs":      fmt.Sprintf("%d, %s; one half for each end of the paths", runtime.NumCPU(), runtime.GOARCH),
 		"MTU":       strconv.Itoa(s.lane.mtu),
 		"rounds":    fmt.Sprintf("%d of %s on each path, in turn, every second round backwards", o.rounds, o.duration),
 	}

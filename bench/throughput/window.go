@@ -35,7 +35,7 @@ func smallUDP(ctx context.Context, p path, d time.Duration) (sample, error) {
 		return sample{}, err
 	}
 	var took time.Duration
-	err = p.client.Do(func() (err error) {
+	err = p.atClient(func() (err error) {
 		took, err = send(ctx, p, d)
 		return err
 	})
