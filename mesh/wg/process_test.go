@@ -2,6 +2,10 @@ package wg
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -101,9 +105,7 @@ func TestStoppedProcess(t *testing.T) {
 	n := newNode(t, "hung", Options{})
 	n.mustSet(n.lane(testPeer(1)))
 	pid := n.tunnelPID()
-	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stop(t, pid)
 	n.device.client.timeout = 100 * time.Millisecond
 	for _, want := range []string{"no answer within 100ms", errNoAnswer.Error()} {
 		if err := n.set(n.lane(testPeer(1), testPeer(2)), SetOptions{}); err == nil || !strings.Contains(err.Error(), want) {
@@ -116,4 +118,22 @@ func TestStoppedProcess(t *testing.T) {
 	n.device.client.timeout = answerTimeout
 	eventually(t, "the device answers", 5*time.Second, func() bool { return n.set(n.lane(testPeer(1), testPeer(2)), SetOptions{}) == nil })
 	n.status(testPeer(2).PublicKey)
+}
+
+// stop stops a process and waits until it is: each of its threads goes on until it next meets the kernel.
+func stop(t *testing.T, pid int) {
+	t.Helper()
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the process is stopped", 5*time.Second, func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+		if err != nil || len(threads) == 0 {
+			t.Fatalf("threads of process %d: %v, %v", pid, threads, err)
+		}
+		return !slices.ContainsFunc(threads, func(thread string) bool {
+			status, err := os.ReadFile(thread)
+			return err != nil || !strings.Contains(string(status), "State:\tT")
+		})
+	})
 }
