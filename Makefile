@@ -65,6 +65,7 @@ lab-shell: ## A shell on a node (NODE=n1) or in a pod (POD=n1/p1)
 
 .PHONY: bench-throughput
 bench-throughput: deps build ## Pod to pod through Warren against WireGuard configured by hand
+	CGO_ENABLED=0 go build -trimpath -o bin/wireguard-go golang.zx2c4.com/wireguard
 	go run ./bench/throughput
 
 .PHONY: lint

@@ -75,10 +75,10 @@ func makeDevice(ctx context.Context, n *lab.Node, like lane) (publicKey string, 
 // startPatience is how long the userspace device may take until it answers.
 const startPatience = 10 * time.Second
 
-// startUserspace starts the device that Warren has too, in a session of its own as any daemon is: the kernel's scheduler may share
-// processors out by session. It ends with the lab.
+// startUserspace starts the stand-alone program of the module that Warren's device is made of, which `make bench-throughput` builds, in
+// a session of its own as any daemon is: the kernel's scheduler may share processors out by session. It ends with the lab.
 func startUserspace(ctx context.Context, n *lab.Node) error {
-	tunnel := n.Command(context.WithoutCancel(ctx), "warrend", "tunnel", "--interface", byHand)
+	tunnel := n.Command(context.WithoutCancel(ctx), "wireguard-go", "--foreground", byHand)
 	tunnel.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := tunnel.Start(); err != nil {
 		return err

@@ -79,9 +79,10 @@ func every() Table {
 				NewRule(SaddrNotIn(IPv6, "b"), DaddrIn(IPv6, "b")),
 				NewRule(Saddr(netip.PrefixFrom(v4, 32))),
 				NewRule(Saddr(netip.MustParsePrefix("10.16.0.0/12")), Reply()),
+				NewRule(Daddr(netip.MustParsePrefix("10.32.0.0/11")), Daddr(netip.PrefixFrom(v6, 128))),
 				NewRule(Saddr(netip.MustParsePrefix("fe80::/10")), ICMPv6()),
 			}},
-			{Name: "f", Hook: &Hook{Type: "filter", Number: Forward, Priority: -5, Drop: true}, Rules: []Rule{NewRule(SYN(), ClampMSS()), NewRule(Goto("c"))}},
+			{Name: "f", Hook: &Hook{Type: "filter", Number: Forward, Priority: -5, Drop: true}, Rules: []Rule{NewRule(SYN(), ClampMSS()), NewRule(Jump("c")), NewRule(Goto("c"))}},
 			{Name: "p", Hook: &Hook{Type: "filter", Number: Prerouting, Priority: -350}, Rules: []Rule{NewRule(NoWayBack(), Drop())}},
 			{Name: "s", Hook: &Hook{Type: "nat", Number: Postrouting, Priority: 100}, Rules: []Rule{
 				NewRule(SaddrIn(IPv4, "a"), SNAT(v4)), NewRule(SaddrIn(IPv6, "b"), SNAT(v6)), NewRule(Masquerade()),
@@ -127,12 +128,14 @@ func TestText(t *testing.T) {
 		ip6 saddr != @b ip6 daddr @b
 		ip saddr 10.0.0.1
 		ip saddr 10.16.0.0/12 ct direction reply
+		ip daddr 10.32.0.0/11 ip6 daddr fd00::1
 		ip6 saddr fe80::/10 meta l4proto ipv6-icmp
 	}
 
 	chain f {
 		type filter hook forward priority filter - 5; policy drop;
 		tcp flags syn / syn,rst tcp option maxseg size set rt mtu
+		jump c
 		goto c
 	}
 

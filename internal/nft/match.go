@@ -78,12 +78,17 @@ func DaddrIn(f Family, set string) Part { return append(address(f, true), lookup
 func DaddrNotIn(f Family, set string) Part { return append(address(f, true), lookup(set, true)) }
 
 // Saddr is `ip6 saddr fe80::/10`.
-func Saddr(p netip.Prefix) Part {
+func Saddr(p netip.Prefix) Part { return inPrefix(p, false) }
+
+// Daddr is `ip daddr 10.244.0.0/16`.
+func Daddr(p netip.Prefix) Part { return inPrefix(p, true) }
+
+func inPrefix(p netip.Prefix, destination bool) Part {
 	f, bits := IPv6, 8*net.IPv6len
 	if p.Addr().Is4() {
 		f, bits = IPv4, 8*net.IPv4len
 	}
-	out := address(f, false)
+	out := address(f, destination)
 	if p.Bits() < bits {
 		out = append(out, mask(net.CIDRMask(p.Bits(), bits)))
 	}

@@ -16,6 +16,9 @@ func Drop() Part { return Part{&expr.Verdict{Kind: expr.VerdictDrop}} }
 // Goto is `goto chain`: it does not come back.
 func Goto(chain string) Part { return Part{&expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}} }
 
+// Jump is `jump chain`.
+func Jump(chain string) Part { return Part{&expr.Verdict{Kind: expr.VerdictJump, Chain: chain}} }
+
 // Count is `counter`: one of the rule's own.
 func Count() Part { return Part{&expr.Counter{}} }
 

@@ -150,7 +150,7 @@ func TestRepair(t *testing.T) {
 			g := newGuard(t)
 			set(t, g, dual())
 			whole := run(t, list)
-			run(t, `handle=$(nft -a list chain inet warren-mesh egress | sed -n "s/.*daddr @cluster4.*handle //p")
+			run(t, `handle=$(nft -a list chain inet warren-mesh egress | sed -n "s/.*daddr 10.244.0.0.*handle //p")
 				nft "$(echo '%s' | sed s/HANDLE/$handle/)"`, tamper)
 			if out, _ := try(list); out == whole {
 				t.Fatal("nothing was broken: this test proves nothing")

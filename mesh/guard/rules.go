@@ -42,8 +42,9 @@ var families = []family{
 	{nft.IPv6, "cluster6", "own6"},
 }
 
-// table is the whole table for a guard. Every rule is there for both families whatever the guard holds: an empty set lets
-// nothing through. Only the SNAT to a mesh address that does not exist yet is left out.
+// table is the whole table for a guard. Every packet of the node meets its rules, the lanes' own packets included, so the chains
+// name lanes and prefixes one by one: that is a comparison, and a set is a search. There are few of them, and the sets are for
+// srcnat, which sees the first packet of a flow alone. What a guard does not hold lets nothing through.
 func table(g mesh.Guard) nft.Table {
 	t := nft.Table{Family: nft.INet, Name: mesh.GuardTable}
 	for _, name := range []string{clearText, foreign, podSpoof, spoofed, transit} {
@@ -53,14 +54,18 @@ func table(g mesh.Guard) nft.Table {
 	for _, f := range families {
 		t.Sets = append(t.Sets, nft.AddressSet(f.cluster, f.Family, g.Cluster), nft.AddressSet(f.own, f.Family, g.Own))
 	}
+	g.Lanes = slices.Compact(slices.Sorted(slices.Values(g.Lanes)))
+	g.Cluster, g.Own = disjoint(g.Cluster), disjoint(g.Own)
 	t.Chains = []nft.Chain{
-		{Name: "from-lane", Rules: fromLane()},
+		{Name: "to-own", Rules: toOwn(g)},
+		{Name: "from-lane", Rules: fromLane(g)},
 		{Name: "from-pod", Rules: fromPod()},
-		{Name: "from-elsewhere", Rules: fromElsewhere()},
-		{Name: "ingress", Hook: filter(nft.Prerouting, beforeConntrack), Rules: ingress()},
-		{Name: "forward", Hook: filter(nft.Forward, beforeFilter), Rules: forward()},
+		{Name: "from-elsewhere", Rules: fromElsewhere(g)},
+		{Name: "clamp", Rules: clamp(g)},
+		{Name: "ingress", Hook: filter(nft.Prerouting, beforeConntrack), Rules: ingress(g)},
+		{Name: "forward", Hook: filter(nft.Forward, beforeFilter), Rules: forward(g)},
 		{Name: "srcnat", Hook: &nft.Hook{Type: "nat", Number: nft.Postrouting, Priority: sourceNAT}, Rules: srcnat(g.Mesh)},
-		{Name: "egress", Hook: filter(nft.Postrouting, afterSourceNAT), Rules: egress()},
+		{Name: "egress", Hook: filter(nft.Postrouting, afterSourceNAT), Rules: egress(g)},
 	}
 	return t
 }
@@ -69,29 +74,52 @@ func filter(hook uint32, priority int32) *nft.Hook {
 	return &nft.Hook{Type: "filter", Number: hook, Priority: priority}
 }
 
+// disjoint leaves out what another prefix holds already.
+func disjoint(prefixes []netip.Prefix) (out []netip.Prefix) {
+	for _, p := range slices.SortedFunc(slices.Values(prefixes), netip.Prefix.Compare) {
+		p = p.Masked()
+		if len(out) == 0 || !out[len(out)-1].Overlaps(p) { // the wider of two that begin alike comes first
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// each makes a rule of every one.
+func each[T any](all []T, rule func(T) nft.Rule) (rules []nft.Rule) {
+	for _, one := range all {
+		rules = append(rules, rule(one))
+	}
+	return rules
+}
+
 // dropped counts and drops.
 func dropped(counter string) nft.Part { return slices.Concat(nft.CountAs(counter), nft.Drop()) }
 
 // ingress sorts packets by where they came in. Here as below the pods' links come first: every packet pays for the rules that it
-// does not match, and a name costs less than a set.
-func ingress() []nft.Rule {
-	return []nft.Rule{
-		nft.NewRule(nft.IIFName(podLink), nft.Goto("from-pod")),
-		nft.NewRule(nft.IIFNameIn(lanes), nft.Goto("from-lane")),
-		nft.NewRule(nft.IIFNameNot("lo"), nft.Goto("from-elsewhere")),
-	}
+// does not match.
+func ingress(g mesh.Guard) []nft.Rule {
+	return slices.Concat(
+		[]nft.Rule{nft.NewRule(nft.IIFName(podLink), nft.Goto("from-pod"))},
+		each(g.Lanes, func(lane string) nft.Rule { return nft.NewRule(nft.IIFName(lane), nft.Goto("from-lane")) }),
+		[]nft.Rule{nft.NewRule(nft.IIFNameNot("lo"), nft.Goto("from-elsewhere"))},
+	)
 }
 
 // fromLane lets a peer speak for pods that are not ours, to pods that are.
-func fromLane() (rules []nft.Rule) {
-	for _, f := range families {
-		rules = append(rules,
-			nft.NewRule(nft.SaddrIn(f.Family, f.own), dropped(spoofed)),
-			nft.NewRule(nft.SaddrNotIn(f.Family, f.cluster), dropped(spoofed)),
-			nft.NewRule(nft.DaddrNotIn(f.Family, f.own), dropped(transit)),
-		)
-	}
-	return rules
+func fromLane(g mesh.Guard) []nft.Rule {
+	return slices.Concat(
+		each(g.Own, func(p netip.Prefix) nft.Rule { return nft.NewRule(nft.Saddr(p), dropped(spoofed)) }),
+		each(g.Cluster, func(p netip.Prefix) nft.Rule { return nft.NewRule(nft.Saddr(p), nft.Goto("to-own")) }),
+		[]nft.Rule{nft.NewRule(dropped(spoofed))},
+	)
+}
+
+func toOwn(g mesh.Guard) []nft.Rule {
+	return append(
+		each(g.Own, func(p netip.Prefix) nft.Rule { return nft.NewRule(nft.Daddr(p), nft.Accept()) }),
+		nft.NewRule(dropped(transit)),
+	)
 }
 
 // fromPod lets a pod send what it was given, which the route to it says. Neighbour discovery has addresses of its own.
@@ -106,24 +134,33 @@ func fromPod() []nft.Rule {
 }
 
 // fromElsewhere refuses pods' addresses that come from the underlay, where anybody could send them.
-func fromElsewhere() (rules []nft.Rule) {
-	for _, f := range families {
-		rules = append(rules, nft.NewRule(nft.SaddrIn(f.Family, f.cluster), dropped(foreign)))
-	}
-	return rules
+func fromElsewhere(g mesh.Guard) []nft.Rule {
+	return each(g.Cluster, func(p netip.Prefix) nft.Rule { return nft.NewRule(nft.Saddr(p), dropped(foreign)) })
+}
+
+// clamp lets TCP know how little fits into a lane.
+func clamp(g mesh.Guard) []nft.Rule {
+	return append(
+		each(g.Lanes, func(lane string) nft.Rule { return nft.NewRule(nft.IIFName(lane), nft.ClampMSS()) }),
+		each(g.Lanes, func(lane string) nft.Rule { return nft.NewRule(nft.OIFName(lane), nft.ClampMSS()) })...,
+	)
 }
 
 // forward keeps a peer from going through this node, whatever a DNAT made of its destination. What goes to a pod or comes from
 // one does not.
-func forward() []nft.Rule {
-	return []nft.Rule{
-		nft.NewRule(nft.SYN(), nft.IIFNameIn(lanes), nft.ClampMSS()),
-		nft.NewRule(nft.SYN(), nft.OIFNameIn(lanes), nft.ClampMSS()),
+func forward(g mesh.Guard) []nft.Rule {
+	rules := []nft.Rule{
+		nft.NewRule(nft.SYN(), nft.Jump("clamp")),
 		nft.NewRule(nft.OIFName(podLink), nft.Accept()),
 		nft.NewRule(nft.IIFName(podLink), nft.Accept()),
-		nft.NewRule(nft.IIFNameIn(lanes), nft.Reply(), nft.Accept()),
-		nft.NewRule(nft.IIFNameIn(lanes), dropped(transit)),
 	}
+	for _, lane := range g.Lanes {
+		rules = append(rules,
+			nft.NewRule(nft.IIFName(lane), nft.Reply(), nft.Accept()),
+			nft.NewRule(nft.IIFName(lane), dropped(transit)),
+		)
+	}
+	return rules
 }
 
 // srcnat gives what leaves by a lane a source that the peer lets in, and what pods send out of the cluster the node's address.
@@ -136,7 +173,8 @@ func srcnat(addresses []netip.Addr) (rules []nft.Rule) {
 			}
 		}
 	}
-	rules = append(rules, staysHere()...)
+	rules = append(rules, nft.NewRule(nft.OIFName(podLink), nft.Accept()), nft.NewRule(nft.OIFNameIn(lanes), nft.Accept()),
+		nft.NewRule(nft.OIFName("lo"), nft.Accept()))
 	for _, f := range families {
 		rules = append(rules, nft.NewRule(nft.SaddrIn(f.Family, f.own), nft.DaddrNotIn(f.Family, f.cluster), nft.Masquerade()))
 	}
@@ -144,22 +182,12 @@ func srcnat(addresses []netip.Addr) (rules []nft.Rule) {
 }
 
 // egress is the last look before the wire: no pod's address leaves in clear, whichever way the packet came to leave.
-func egress() []nft.Rule {
-	rules := staysHere()
-	for _, f := range families {
-		rules = append(rules,
-			nft.NewRule(nft.DaddrIn(f.Family, f.cluster), dropped(clearText)),
-			nft.NewRule(nft.SaddrIn(f.Family, f.cluster), dropped(clearText)),
-		)
-	}
-	return rules
-}
-
-// staysHere accepts what leaves encrypted or not at all.
-func staysHere() []nft.Rule {
-	return []nft.Rule{
-		nft.NewRule(nft.OIFName(podLink), nft.Accept()),
-		nft.NewRule(nft.OIFNameIn(lanes), nft.Accept()),
-		nft.NewRule(nft.OIFName("lo"), nft.Accept()),
-	}
+func egress(g mesh.Guard) []nft.Rule {
+	return slices.Concat(
+		[]nft.Rule{nft.NewRule(nft.OIFName(podLink), nft.Accept())},
+		each(g.Lanes, func(lane string) nft.Rule { return nft.NewRule(nft.OIFName(lane), nft.Accept()) }),
+		[]nft.Rule{nft.NewRule(nft.OIFName("lo"), nft.Accept())},
+		each(g.Cluster, func(p netip.Prefix) nft.Rule { return nft.NewRule(nft.Daddr(p), dropped(clearText)) }),
+		each(g.Cluster, func(p netip.Prefix) nft.Rule { return nft.NewRule(nft.Saddr(p), dropped(clearText)) }),
+	)
 }

@@ -51,7 +51,11 @@ func Run(ctx context.Context, options Options) (err error) {
 	}
 	// The device owns the TUN and closes it. Whoever holds the TUN is alone with its name: the socket is taken after it and
 	// given back before it.
-	dev := device.NewDevice(link, conn.NewDefaultBind(), newLogger(options.Log, name))
+	batches, err := newBatched(link, name)
+	if err != nil {
+		return errors.Join(err, link.Close())
+	}
+	dev := device.NewDevice(batches, conn.NewDefaultBind(), newLogger(options.Log, name))
 	defer dev.Close()
 	if attached.up {
 		// Before anybody can configure it, so that a first message can make its peers speak at once. For a link that goes up

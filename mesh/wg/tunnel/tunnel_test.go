@@ -82,12 +82,24 @@ func gone(t *testing.T, path string) {
 	}
 }
 
+// hasMode waits: the socket is restricted after it is made, from 0700.
+func hasMode(t *testing.T, path string, want os.FileMode) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		info, err := os.Stat(path)
+		if err == nil && info.Mode().Perm() == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s is not of mode %v: %v, %v", path, want, info, err)
+		}
+	}
+}
+
 func TestLinkOutlivesTheProcess(t *testing.T) {
 	first := start(t, "lane0")
 	for path, want := range map[string]os.FileMode{SocketDirectory + "/": 0o700, SocketPath("lane0"): 0o600} {
-		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
-			t.Errorf("%s: mode %v, want %v (%v)", path, info.Mode().Perm(), want, err)
-		}
+		hasMode(t, path, want)
 	}
 	ip(t, "link", "set", "lane0", "mtu", "1380", "up")
 	ip(t, "address", "add", "10.244.1.1/32", "dev", "lane0")
