@@ -53,7 +53,7 @@ func manyNodes(count int) []mesh.Node {
 		high, low := i/256, i%256
 		cidrs := []string{fmt.Sprintf("10.%d.%d.0/24", high, low), fmt.Sprintf("fd00:0:0:%x::/64", i)}
 		name := fmt.Sprintf("node-%05d", i*7919%count)
-		nodes[i] = mesh.ParseNode(mesh.Fields{
+		nodes[i] = withNodeKey(mesh.ParseNode(mesh.Fields{
 			Name: name, UID: name, Created: epoch.Add(-time.Duration(i+1) * time.Minute), PodCIDRs: cidrs,
 			Annotations: map[string]string{
 				mesh.AnnotationPublicKey:     keyOf(name).String(),
@@ -62,7 +62,7 @@ func manyNodes(count int) []mesh.Node {
 				mesh.AnnotationMeshAddresses: fmt.Sprintf("10.%d.%d.1,fd00:0:0:%x::1", high, low, i),
 				mesh.AnnotationVersion:       "v0.1.0",
 			},
-		})
+		}), name)
 	}
 	return nodes
 }

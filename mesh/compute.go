@@ -32,6 +32,9 @@ type Local struct {
 	ServiceCIDRs []netip.Prefix
 	// Addresses are the node's own on the underlay. Their families say which endpoints it can reach.
 	Addresses []netip.Addr
+	// Adopted are the keys of the peers that are in use already, by node, each of one node: they stay in use where nobody has a
+	// NodeKey of theirs.
+	Adopted map[string]identity.PublicKey
 }
 
 // Result is what Compute found.
@@ -39,7 +42,7 @@ type Result struct {
 	Plan Plan
 	// Refusals are the claims and grants that are not used, in the order of the nodes' names.
 	Refusals []Refusal
-	// Waiting are the nodes that have not published a key or have no pod CIDR yet, by name.
+	// Waiting are the nodes that have not published a key or have no pod CIDR or no NodeKey yet, by name.
 	Waiting []string
 }
 
@@ -49,7 +52,6 @@ func Compute(local Local, nodes []Node) Result {
 	c := computation{local: local}
 	byName := sortedByName(nodes)
 	c.checkGrants(byName)
-	holders := keyHolders(byName)
 
 	var own []netip.Prefix
 	if i := slices.IndexFunc(byName, func(n *Node) bool { return n.Name == local.Name }); i >= 0 {
@@ -68,7 +70,7 @@ func Compute(local Local, nodes []Node) Result {
 			}
 			continue
 		}
-		peer, ok := c.peer(n, holders)
+		peer, ok := c.peer(n)
 		if !ok {
 			continue
 		}
@@ -109,7 +111,7 @@ func (c *computation) refuse(node string, reason Reason, format string, args ...
 }
 
 // peer is what another node becomes, or nothing where it cannot be one.
-func (c *computation) peer(n *Node, holders map[identity.PublicKey]*Node) (Peer, bool) {
+func (c *computation) peer(n *Node) (Peer, bool) {
 	switch {
 	case n.Malformed != "":
 		c.refuse(n.Name, Malformed, "%s", n.Malformed)
@@ -121,8 +123,7 @@ func (c *computation) peer(n *Node, holders map[identity.PublicKey]*Node) (Peer,
 		c.refuse(n.Name, KeyTaken, "public key %s is this node's own", n.Claim.PublicKey)
 		return Peer{}, false
 	}
-	if holder := holders[n.Claim.PublicKey]; holder.Name != n.Name {
-		c.refuse(n.Name, KeyTaken, "public key %s is held by node %s, which is older", n.Claim.PublicKey, holder.Name)
+	if !c.holdsKey(n) {
 		return Peer{}, false
 	}
 	allowed := c.allowedIPs(n)
@@ -133,6 +134,24 @@ func (c *computation) peer(n *Node, holders map[identity.PublicKey]*Node) (Peer,
 	return Peer{
 		Node: n.Name, PublicKey: n.Claim.PublicKey, Endpoint: c.endpoint(n), AllowedIPs: allowed,
 	}, true
+}
+
+// holdsKey says whether a node may use the key that it claims: whoever has the key's NodeKey may, since the API server let it be made
+// but once. A key that nobody has a NodeKey of stays with the node that it is in use for.
+func (c *computation) holdsKey(n *Node) bool {
+	key := n.Claim.PublicKey
+	switch {
+	case n.KeyHolder == n.Name:
+		return true
+	case n.KeyHolder != "":
+		c.refuse(n.Name, KeyTaken, "public key %s is held by node %s, which has its NodeKey", key, n.KeyHolder)
+		return false
+	case c.local.Adopted[n.Name] != key:
+		// Not a refusal: the Node and its NodeKey come by different watches, and either may be first.
+		c.waiting = append(c.waiting, n.Name)
+		return false
+	}
+	return true
 }
 
 // allowedIPs are the claimed pod CIDRs that a grant covers.

@@ -84,7 +84,7 @@ func drawNode(t *rapid.T, name, uid string) mesh.Fields {
 func parseAll(fields []mesh.Fields) []mesh.Node {
 	nodes := make([]mesh.Node, len(fields))
 	for i, f := range fields {
-		nodes[i] = mesh.ParseNode(f)
+		nodes[i] = withNodeKey(mesh.ParseNode(f), "n0", "n1", "n2", "n3", "n4", "n5", "n6", "n7")
 	}
 	return nodes
 }

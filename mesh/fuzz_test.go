@@ -35,17 +35,17 @@ func FuzzParseNode(f *testing.F) {
 	f.Add(keyOf("n1").String(), "192.0.2.1:51820", "10.244.1.0/24", "10.244.1.1", "v0.1.0", "10.244.1.0/24")
 	f.Add(keyOf("n1").String(), "127.0.0.1:1", "::/0", "::", "", "::/0,0.0.0.0/0,10.244.0.0/16")
 	f.Add("AAAA", "nowhere", "10.244.1.1/24", "-", "\x00", "255.255.255.255/32")
-	neighbour := mesh.ParseNode(mesh.Fields{
+	neighbour := withNodeKey(mesh.ParseNode(mesh.Fields{
 		Name: "neighbour", UID: "neighbour", Created: epoch, PodCIDRs: []string{"10.244.9.0/24"},
 		Annotations: annotationsOf(keyOf("neighbour").String(), "192.0.2.9:51820", "10.244.9.0/24", "10.244.9.1", "v0.1.0"),
-	})
+	}), "neighbour")
 	want := mesh.Compute(drawnLocal, []mesh.Node{neighbour}).Plan.Lanes[0].Peers[0]
 	f.Fuzz(func(t *testing.T, key, endpoints, podCIDRs, meshAddresses, version, grants string) {
 		fields := mesh.Fields{
 			Name: "fuzzed", UID: "fuzzed", Created: epoch.AddDate(1, 0, 0), PodCIDRs: strings.Split(grants, ","),
 			Annotations: annotationsOf(key, endpoints, podCIDRs, meshAddresses, version),
 		}
-		node := mesh.ParseNode(fields)
+		node := withNodeKey(mesh.ParseNode(fields), "n1")
 		result := mesh.Compute(drawnLocal, []mesh.Node{node, neighbour})
 		var got mesh.Peer
 		for _, p := range result.Plan.Lanes[0].Peers {
@@ -71,7 +71,7 @@ func FuzzParseNode(f *testing.F) {
 		for _, g := range node.Grants {
 			fields.PodCIDRs = append(fields.PodCIDRs, g.String())
 		}
-		if again := mesh.ParseNode(fields); !again.Equal(node) {
+		if again := withNodeKey(mesh.ParseNode(fields), "n1"); !again.Equal(node) {
 			t.Fatalf("%+v was accepted and reads back as %+v", node, again)
 		}
 	})

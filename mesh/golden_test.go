@@ -2,6 +2,7 @@ package mesh_test
 
 import (
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -104,7 +105,11 @@ func writePeers(b *strings.Builder, peers []mesh.Peer) {
 func (s *scene) parse() []mesh.Node {
 	var nodes []mesh.Node
 	for _, f := range s.nodes {
-		nodes = append(nodes, mesh.ParseNode(*f))
+		n := withNodeKey(mesh.ParseNode(*f), slices.Collect(maps.Keys(s.keys))...)
+		if holder, ok := s.holders[n.Claim.PublicKey.String()]; ok {
+			n.KeyHolder = holder
+		}
+		nodes = append(nodes, n)
 	}
 	slices.Reverse(nodes) // in no order that Compute could lean on
 	return nodes

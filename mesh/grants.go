@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
-
-	"github.com/warren-mesh/warren/crypto/identity"
 )
 
 // grant is one pod CIDR of one node.
@@ -105,18 +103,4 @@ func (c *computation) outside(p netip.Prefix) string {
 		}
 	}
 	return ""
-}
-
-// keyHolders is the oldest node of each published key.
-func keyHolders(nodes []*Node) map[identity.PublicKey]*Node {
-	holders := make(map[identity.PublicKey]*Node, len(nodes))
-	for _, n := range nodes {
-		if !n.Claim.Published() {
-			continue
-		}
-		if held, ok := holders[n.Claim.PublicKey]; !ok || older(n, held) < 0 {
-			holders[n.Claim.PublicKey] = n
-		}
-	}
-	return holders
 }

@@ -28,6 +28,9 @@ type Node struct {
 	Grants []netip.Prefix
 	// Claim is what the node's own agent published.
 	Claim Claim
+	// KeyHolder is the name of the Node that has the NodeKey of the claimed public key; empty where nobody has. ParseNode does not
+	// know it.
+	KeyHolder string
 	// Malformed says what cannot be read; such a node is no peer. Empty when all is well. What could be read of its grants
 	// and its key is still there, and still held against younger nodes: they must not gain by its mistake.
 	Malformed string
@@ -48,7 +51,7 @@ func ParseNode(f Fields) Node {
 // Equal says whether two nodes are the same in everything that the mesh reads.
 func (n Node) Equal(o Node) bool {
 	return n.Name == o.Name && n.UID == o.UID && n.Created.Equal(o.Created) && n.Malformed == o.Malformed &&
-		slices.Equal(n.Grants, o.Grants) && n.Claim.Equal(o.Claim)
+		n.KeyHolder == o.KeyHolder && slices.Equal(n.Grants, o.Grants) && n.Claim.Equal(o.Claim)
 }
 
 // older orders nodes by who holds what both want: creation time, then UID. The name settles what the API never gives.

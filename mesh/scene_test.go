@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/warren-mesh/warren/crypto/identity"
 	"github.com/warren-mesh/warren/mesh"
 )
 
@@ -23,13 +24,18 @@ import (
 //	  podCIDRs: 10.244.1.0/24
 //	  public-key: key(n1)
 //
+// Each node has the NodeKey of key(ITS NAME); a line node-keys of the local node says otherwise for some keys: key(n2)=n3, or
+// key(n2)= where nobody has it. Its line adopted says which keys are in use: n2=key(n2).
+//
 // A node's lines other than age, uid and podCIDRs are its warren.dev/ annotations. A second paragraph of the same node
 // changes the first; "(none)" takes a value away. Values may be quoted as in Go, key(NAME) is a public key, and
 // repeat(TEXT, N) is N times TEXT. A line that begins with # is a comment.
 type scene struct {
 	local mesh.Local
 	nodes []*mesh.Fields
-	show  string
+	// holders are the nodes that have a key's NodeKey, by key, where it is not the node that the key is named after.
+	holders map[string]string
+	show    string
 	// keys are the names in key(NAME), so that the output can have them too.
 	keys map[string]bool
 }
@@ -88,6 +94,15 @@ func (s *scene) setLocal(name string) func(key, value string) error {
 			s.local.MTU, err = strconv.Atoi(value)
 		case "underlay-mtu":
 			s.local.UnderlayMTU, err = strconv.Atoi(value)
+		case "node-keys":
+			s.holders = pairs(value)
+		case "adopted":
+			s.local.Adopted = map[string]identity.PublicKey{}
+			for name, key := range pairs(value) {
+				if s.local.Adopted[name], err = identity.ParsePublicKey(key); err != nil {
+					return err
+				}
+			}
 		case "addresses":
 			s.local.Addresses, err = parseList(value, netip.ParseAddr)
 		case "cluster-cidrs":
@@ -159,6 +174,20 @@ func (s *scene) readable(text string) string {
 		text = strings.ReplaceAll(text, keyOf(name).String(), "key("+name+")")
 	}
 	return text
+}
+
+// pairs reads A=B, C=D. A key in base64 ends in "=" itself.
+func pairs(value string) map[string]string {
+	out := map[string]string{}
+	for _, item := range splitList(value) {
+		if name, key, ok := strings.Cut(item, "="); ok && !strings.HasSuffix(name, "=") && len(name) < 43 {
+			out[name] = key
+			continue
+		}
+		key, holder, _ := strings.Cut(item, "==")
+		out[key+"="] = holder
+	}
+	return out
 }
 
 func splitList(value string) []string {

@@ -51,6 +51,8 @@ type Agent struct {
 	programmed atomic.Bool
 	// underlayMTU is the last one known, in bytes. Only reconcile uses it.
 	underlayMTU int
+	// adopted are the keys of the peers in use, by node. Only reconcile uses it.
+	adopted map[string]identity.PublicKey
 	// keyHolder is the UID of the Node for which the NodeKey was seen to be. Only publish uses it.
 	keyHolder string
 

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/warren-mesh/warren/crypto/identity"
 	"github.com/warren-mesh/warren/internal/kube"
 	"github.com/warren-mesh/warren/mesh"
 	"github.com/warren-mesh/warren/mesh/guard"
@@ -41,6 +42,7 @@ func (a *Agent) reconcile(_ context.Context) error {
 		return err
 	}
 	a.programmed.Store(true)
+	a.adopt(result.Plan)
 	a.publishLoop.Trigger()
 	return nil
 }
@@ -50,7 +52,7 @@ func (a *Agent) local(snapshot kube.Snapshot) (mesh.Local, error) {
 	local := mesh.Local{
 		Name: a.config.NodeName, PublicKey: a.key.Public(), Interface: a.config.Interface, ListenPort: a.config.ListenPort,
 		MTU: a.config.MTU, ClusterCIDRs: a.config.ClusterCIDRs, ServiceCIDRs: a.config.ServiceCIDRs,
-		Addresses: snapshot.Own.Addresses,
+		Addresses: snapshot.Own.Addresses, Adopted: a.adopted,
 	}
 	if len(local.ServiceCIDRs) == 0 {
 		local.ServiceCIDRs = snapshot.ServiceCIDRs
@@ -67,6 +69,16 @@ func (a *Agent) local(snapshot kube.Snapshot) (mesh.Local, error) {
 		local.UnderlayMTU = a.underlayMTU
 	}
 	return local, nil
+}
+
+// adopt remembers whose keys are in use.
+func (a *Agent) adopt(plan mesh.Plan) {
+	a.adopted = map[string]identity.PublicKey{}
+	for _, lane := range plan.Lanes {
+		for _, peer := range lane.Peers {
+			a.adopted[peer.Node] = peer.PublicKey
+		}
+	}
 }
 
 // forget drops what is remembered of the kernel where there is reason to think that somebody else changed it, and from time to

@@ -30,6 +30,8 @@ var (
 	ErrNodeGone = errors.New("the Node is not there, or was made anew")
 	// ErrKeyTaken says that another Node holds the key. It will not go away by trying again.
 	ErrKeyTaken = errors.New("the public key is taken by another Node")
+	// ErrNoNodeKeys says that the API server does not know our own type.
+	ErrNoNodeKeys = errors.New("the API server has no NodeKey (warren.dev/v1alpha1): install the CustomResourceDefinition nodekeys.warren.dev")
 	// ErrNoServiceCIDRs says that the API server does not serve ServiceCIDR.
 	ErrNoServiceCIDRs = errors.New("the API server has no ServiceCIDR (networking.k8s.io/v1, Kubernetes 1.33 and later): " +
 		"give the service CIDRs by --service-cidr")

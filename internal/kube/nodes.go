@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/warren-mesh/warren/crypto/identity"
 	"github.com/warren-mesh/warren/mesh"
 )
 
@@ -64,11 +65,22 @@ func (s *nodeSet) remove(name string) bool {
 	return true
 }
 
-func (s *nodeSet) snapshot() ([]mesh.Node, Own) {
+// outdated makes the next snapshot ask anew who holds which key.
+func (s *nodeSet) outdated() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sorted = nil
+}
+
+// snapshot is all Nodes, with whom holder says to have their keys' NodeKeys.
+func (s *nodeSet) snapshot(holder func(identity.PublicKey) string) ([]mesh.Node, Own) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sorted == nil {
 		s.sorted = slices.SortedFunc(maps.Values(s.byName), func(a, b mesh.Node) int { return strings.Compare(a.Name, b.Name) })
+		for i := range s.sorted {
+			s.sorted[i].KeyHolder = holder(s.sorted[i].Claim.PublicKey)
+		}
 	}
 	return slices.Clip(s.sorted), s.own
 }

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/warren-mesh/warren/crypto/identity"
 	"github.com/warren-mesh/warren/mesh"
 )
 
@@ -53,19 +54,22 @@ func TestNodeSetTellsChanges(t *testing.T) {
 	}
 }
 
+// nobody has a NodeKey.
+func nobody(identity.PublicKey) string { return "" }
+
 func TestNodeSetSnapshot(t *testing.T) {
 	set := &nodeSet{ownName: "n2"}
 	for _, name := range []string{"n3", "n1", "n2"} {
 		set.set(strip(fullNode(name), name == "n2"))
 	}
-	before, own := set.snapshot()
+	before, own := set.snapshot(nobody)
 	if !own.Exists {
 		t.Error("the own Node is not seen")
 	}
 	if !set.remove("n2") || set.remove("n2") {
 		t.Error("a removal is a change once")
 	}
-	after, own := set.snapshot()
+	after, own := set.snapshot(nobody)
 	if own.Exists {
 		t.Error("the own Node is still seen")
 	}
@@ -93,7 +97,7 @@ func TestHandlerForgetsWhatVanishedUnseen(t *testing.T) {
 	h.OnUpdate(fullNode("n2"), fullNode("n2"))
 	h.OnDelete(cache.DeletedFinalStateUnknown{Key: "n2"})
 	h.OnDelete(fullNode("n2"))
-	if nodes, _ := set.snapshot(); len(nodes) != 0 || changes != 2 {
+	if nodes, _ := set.snapshot(nobody); len(nodes) != 0 || changes != 2 {
 		t.Errorf("%d nodes, %d changes; want none and 2", len(nodes), changes)
 	}
 }

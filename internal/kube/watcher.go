@@ -11,6 +11,7 @@ import (
 	coreinformers "k8s.io/client-go/informers/core/v1"
 	networkinginformers "k8s.io/client-go/informers/networking/v1"
 
+	"github.com/warren-mesh/warren/api/v1alpha1"
 	"github.com/warren-mesh/warren/mesh"
 )
 
@@ -27,12 +28,13 @@ type Snapshot struct {
 // Watcher follows the API server. It is safe for concurrent use.
 type Watcher struct {
 	nodes    nodeSet
+	keys     keySet
 	services serviceSet
 	watches  []*watch
 	failure  *lastFailure
 }
 
-// Watch follows Nodes, and ServiceCIDRs where the Options say so, until ctx ends. It returns at once and needs no API
+// Watch follows Nodes and NodeKeys, and ServiceCIDRs where the Options say so, until ctx ends. It returns at once and needs no API
 // server yet: what cannot be reached is tried again, less and less often, at last every half to one minute.
 //
 // changed is called, from several goroutines, after each change of anything that a Snapshot holds, and once when all has
@@ -44,7 +46,12 @@ func (c *Client) Watch(ctx context.Context, changed func()) (*Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.watches = append(w.watches, watched)
+	keys, err := newWatch("NodeKeys", c.newKeyInformer(), stripKey, handler[*v1alpha1.NodeKey](w.keysChanged(changed), w.keys.set, w.keys.remove))
+	if err != nil {
+		return nil, err
+	}
+	keys.unserved = ErrNoNodeKeys
+	w.watches = append(w.watches, watched, keys)
 	if c.serviceCIDRs {
 		cidrs := networkinginformers.NewServiceCIDRInformer(c.reads, 0, nil)
 		watched, err := newWatch("ServiceCIDRs", cidrs, stripService,
@@ -71,6 +78,14 @@ func (c *Client) Watch(ctx context.Context, changed func()) (*Watcher, error) {
 	return w, nil
 }
 
+// keysChanged makes the next Snapshot look at who holds which key.
+func (w *Watcher) keysChanged(changed func()) func() {
+	return func() {
+		w.nodes.outdated()
+		changed()
+	}
+}
+
 // Synced says whether everything has been read once: before that, what a Snapshot lacks may exist.
 func (w *Watcher) Synced() bool {
 	for _, watch := range w.watches {
@@ -82,7 +97,7 @@ func (w *Watcher) Synced() bool {
 }
 
 // WaitForSync returns when Synced is true. It fails when ctx ends, with what is in the way, and at once with
-// ErrNoServiceCIDRs where they are asked for and not served.
+// ErrNoNodeKeys or ErrNoServiceCIDRs where those are not served (the latter: and asked for).
 func (w *Watcher) WaitForSync(ctx context.Context) error {
 	for _, watch := range w.watches {
 		if err := watch.wait(ctx); err != nil {
@@ -94,6 +109,6 @@ func (w *Watcher) WaitForSync(ctx context.Context) error {
 
 // Snapshot is what is known now. It is cheap.
 func (w *Watcher) Snapshot() Snapshot {
-	nodes, own := w.nodes.snapshot()
+	nodes, own := w.nodes.snapshot(w.keys.of)
 	return Snapshot{Nodes: nodes, Own: own, ServiceCIDRs: w.services.snapshot()}
 }

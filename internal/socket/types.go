@@ -28,7 +28,7 @@ type Status struct {
 	PodCIDRs       []netip.Prefix     `json:"podCIDRs"`
 	MeshAddresses  []netip.Addr       `json:"meshAddresses"`
 	Peers          int                `json:"peers"`
-	// Waiting are nodes that have not published yet, or have no pod CIDR.
+	// Waiting are nodes that have not published yet, or have no pod CIDR or no NodeKey.
 	Waiting []string `json:"waiting"`
 	// Refused are claims and grants that are not used.
 	Refused []mesh.Refusal `json:"refused"`

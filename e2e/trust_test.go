@@ -1,0 +1,109 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/warren-mesh/warren/api/v1alpha1"
+	"github.com/warren-mesh/warren/crypto/identity"
+	"github.com/warren-mesh/warren/e2e/lab"
+	"github.com/warren-mesh/warren/mesh"
+)
+
+// TestACopiedKey: a node that claims another's public key is refused by everybody, its victim loses nothing, also where the agents
+// start afresh and where the thief's Node is the older one.
+func TestACopiedKey(t *testing.T) {
+	ctx := testContext(t)
+	s := newScene(ctx, t, lab.Options{Nodes: 3})
+	s.meshed(ctx, t)
+	// n1 is the oldest Node of the lab, and the thief.
+	victim := strings.TrimSpace(run(ctx, t, &s.Node("n3").Host, "", "wg", "show", "warren0", "public-key"))
+	stream, err := s.pod("n2").Stream(ctx, s.pod("n3").Address(true), time.Millisecond, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Node("n1").StopAgent(ctx); err != nil { // or it would put its own key back
+		t.Fatal(err)
+	}
+	s.annotate(ctx, t, "n1", map[string]any{mesh.AnnotationPublicKey: victim})
+	refused := func() error {
+		status, err := s.Node("n2").Run(ctx, "warren", "status")
+		if err != nil || !strings.Contains(status, "refused of n1 (KeyTaken)") || !strings.Contains(status, "peers: 1") {
+			return fmt.Errorf("status %q, %w", status, err)
+		}
+		return nil
+	}
+	eventually(ctx, t, 10*time.Second, refused)
+	if err := s.Node("n2").StopAgent(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.startAgent(ctx, t, s.Node("n2"))
+	eventually(ctx, t, 10*time.Second, refused)
+	allowed := run(ctx, t, &s.Node("n2").Host, "", "wg", "show", "warren0", "allowed-ips")
+	if want := victim + "\t" + s.Node("n3").PodCIDRs[0].String() + "\n"; allowed != want {
+		t.Errorf("allowed IPs %q, want %q", allowed, want)
+	}
+	if result := stream.Stop(); result.Lost != 0 || result.Sent == 0 {
+		t.Errorf("the victim: %s, want none lost", result)
+	}
+	s.sealed(ctx, t)
+}
+
+// TestNodeKeys: who deletes all of them disconnects nobody; a Node that joins without one is no peer, and is one with it.
+func TestNodeKeys(t *testing.T) {
+	ctx := testContext(t)
+	s := newScene(ctx, t, lab.Options{Nodes: 2})
+	s.meshed(ctx, t)
+	stream, err := s.pod("n1").Stream(ctx, s.pod("n2").Address(true), time.Millisecond, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := dynamic.NewForConfig(s.Cluster().AdminConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := client.Resource(v1alpha1.GroupVersion.WithResource(v1alpha1.ResourceNodeKeys))
+	if err := keys.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	late := identity.PublicKey{1, 2, 3}
+	grant := "10.244.99.0/24"
+	if _, err := s.Cluster().Admin().CoreV1().Nodes().Create(ctx, &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: "late", Annotations: map[string]string{
+			mesh.AnnotationPublicKey: late.String(), mesh.AnnotationPodCIDRs: grant, mesh.AnnotationEndpoints: "172.30.0.99:51820",
+		}},
+		Spec: corev1.NodeSpec{PodCIDR: grant, PodCIDRs: []string{grant}},
+	}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	says := func(peers, waiting string) {
+		t.Helper()
+		eventually(ctx, t, 10*time.Second, func() error {
+			status, err := s.Node("n1").Run(ctx, "warren", "status")
+			if err != nil || !strings.Contains(status, peers) || strings.Contains(status, "waiting for: late") != (waiting == "late") {
+				return fmt.Errorf("status %q, %w", status, err)
+			}
+			return nil
+		})
+	}
+	says("peers: 1", "late")
+	if _, err := keys.Create(ctx, &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": v1alpha1.GroupVersion.String(), "kind": "NodeKey",
+		"metadata": map[string]any{"name": v1alpha1.NodeKeyName(late)},
+		"spec":     map[string]any{"publicKey": late.String(), "nodeName": "late"},
+	}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	says("peers: 2", "")
+	if result := stream.Stop(); result.Lost != 0 || result.Sent == 0 {
+		t.Errorf("%s, want none lost", result)
+	}
+	s.sealed(ctx, t)
+}
