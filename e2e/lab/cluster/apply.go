@@ -49,7 +49,8 @@ func (c *Cluster) ApplyFiles(ctx context.Context, paths ...string) error {
 }
 
 // Apply applies YAML manifests server-side, as the admin. Namespaces and CRDs go first and every CRD is Established before
-// the rest, and before it returns. Applying again changes nothing. What only kustomize reads is passed over.
+// the rest, and before it returns; admission policies are in force by then too. Applying again changes nothing. What only
+// kustomize reads is passed over.
 func (c *Cluster) Apply(ctx context.Context, manifests ...[]byte) error {
 	var first, rest []*unstructured.Unstructured
 	for _, manifest := range manifests {
@@ -87,6 +88,9 @@ func (c *Cluster) Apply(ctx context.Context, manifests ...[]byte) error {
 		if err := a.apply(ctx, object); err != nil {
 			return err
 		}
+	}
+	if slices.ContainsFunc(rest, func(o *unstructured.Unstructured) bool { return o.GetKind() == kindPolicyBinding }) {
+		return c.policiesInForce(ctx)
 	}
 	return nil
 }

@@ -19,8 +19,10 @@ const (
 	nodeIPAM = "node-ipam-controller"
 )
 
-// controllers are those that the mesh relies on. The garbage collector removes what a deleted Node owned.
-var controllers = []string{nodeIPAM, "garbage-collector-controller", "namespace-controller", "serviceaccount-controller"}
+// controllers are those that the mesh relies on. The garbage collector removes what a deleted Node owned; the policies'
+// status says what is wrong with their expressions.
+var controllers = []string{nodeIPAM, "garbage-collector-controller", "namespace-controller", "serviceaccount-controller",
+	"validatingadmissionpolicy-status-controller"}
 
 func (c *Cluster) startEtcd(ctx context.Context) (err error) {
 	cert, key, ca := c.pki.file("etcd.crt"), c.pki.file("etcd.key"), c.pki.file("etcd-ca.crt")
