@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -65,11 +67,7 @@ func TestNodeKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := dynamic.NewForConfig(s.Cluster().AdminConfig())
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys := client.Resource(v1alpha1.GroupVersion.WithResource(v1alpha1.ResourceNodeKeys))
+	keys := s.nodeKeys(t)
 	if err := keys.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -94,16 +92,63 @@ func TestNodeKeys(t *testing.T) {
 		})
 	}
 	says("peers: 1", "late")
-	if _, err := keys.Create(ctx, &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": v1alpha1.GroupVersion.String(), "kind": "NodeKey",
-		"metadata": map[string]any{"name": v1alpha1.NodeKeyName(late)},
-		"spec":     map[string]any{"publicKey": late.String(), "nodeName": "late"},
-	}}, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	makeNodeKey(ctx, t, keys, late, "late")
 	says("peers: 2", "")
 	if result := stream.Stop(); result.Lost != 0 || result.Sent == 0 {
 		t.Errorf("%s, want none lost", result)
+	}
+	s.sealed(ctx, t)
+}
+
+func (s *scene) nodeKeys(t *testing.T) dynamic.ResourceInterface {
+	t.Helper()
+	client, err := dynamic.NewForConfig(s.Cluster().AdminConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client.Resource(v1alpha1.GroupVersion.WithResource(v1alpha1.ResourceNodeKeys))
+}
+
+func makeNodeKey(ctx context.Context, t *testing.T, keys dynamic.ResourceInterface, key identity.PublicKey, node string) {
+	t.Helper()
+	if _, err := keys.Create(ctx, &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": v1alpha1.GroupVersion.String(), "kind": "NodeKey",
+		"metadata": map[string]any{"name": v1alpha1.NodeKeyName(key)},
+		"spec":     map[string]any{"publicKey": key.String(), "nodeName": node},
+	}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestATakenKey: a node whose key another took while its own NodeKey was gone makes a new key, and is back.
+func TestATakenKey(t *testing.T) {
+	ctx := testContext(t)
+	s := newScene(ctx, t, lab.Options{Nodes: 2})
+	s.meshed(ctx, t)
+	n2 := s.Node("n2")
+	lost, err := identity.ParsePublicKey(strings.TrimSpace(run(ctx, t, &n2.Host, "", "wg", "show", "warren0", "public-key")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n2.StopAgent(ctx); err != nil {
+		t.Fatal(err)
+	}
+	keys := s.nodeKeys(t)
+	if err := keys.Delete(ctx, v1alpha1.NodeKeyName(lost), metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	makeNodeKey(ctx, t, keys, lost, "n1")
+	s.startAgent(ctx, t, n2)
+	eventually(ctx, t, 20*time.Second, func() error {
+		if now := s.claim(ctx, t, "n2")[mesh.AnnotationPublicKey]; now == "" || now == lost.String() {
+			return fmt.Errorf("it publishes %q", now)
+		}
+		return nil
+	})
+	s.meshed(ctx, t)
+	log, err := os.ReadFile(n2.AgentLog())
+	if err != nil || !strings.Contains(string(log), "another Node holds this node's public key") {
+		t.Errorf("the log does not say why: %v", err)
 	}
 	s.sealed(ctx, t)
 }

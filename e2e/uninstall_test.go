@@ -110,7 +110,7 @@ func dieOut(ctx context.Context, t *testing.T, n *lab.Node) {
 func wantSaid(t *testing.T, n *lab.Node, said string, lane bool) {
 	t.Helper()
 	want := []string{"removed link wrp", "removed route unreachable 10.244.0.0/16", "removed nftables table inet warren-mesh",
-		"removed file /var/lib/warren/key"}
+		"removed file /var/lib/warren/key", "removed file /var/lib/warren/plan"}
 	if lane {
 		want = append(want, "removed link warren0 (warren.dev/lane)")
 	}

@@ -34,6 +34,11 @@ type Plan struct {
 	Guard Guard `json:"guard"`
 }
 
+// Equal says whether two plans are the same in every field.
+func (p Plan) Equal(o Plan) bool {
+	return p.Node == o.Node && slices.EqualFunc(p.Lanes, o.Lanes, Lane.Equal) && slices.Equal(p.Routes, o.Routes) && p.Guard.Equal(o.Guard)
+}
+
 // Lane is one WireGuard device.
 type Lane struct {
 	Name string `json:"name"`
@@ -46,6 +51,12 @@ type Lane struct {
 	Addresses []netip.Prefix `json:"addresses"`
 	// Peers are ordered by node name.
 	Peers []Peer `json:"peers"`
+}
+
+// Equal says whether two lanes are the same in every field.
+func (l Lane) Equal(o Lane) bool {
+	return l.Name == o.Name && l.PublicKey == o.PublicKey && l.ListenPort == o.ListenPort && l.MTU == o.MTU &&
+		slices.Equal(l.Addresses, o.Addresses) && slices.EqualFunc(l.Peers, o.Peers, Peer.Equal)
 }
 
 // Peer is another node as WireGuard sees it.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/warren-mesh/warren/internal/checkpoint"
 	"github.com/warren-mesh/warren/internal/socket"
 	"github.com/warren-mesh/warren/mesh"
 	"github.com/warren-mesh/warren/mesh/guard"
@@ -68,7 +69,9 @@ func uninstall(stateDir, socketPath string) (removed []string, err error) {
 		func() ([]string, error) { return removeLanes(runDir) },
 		route.Remove,
 		guard.Remove,
-		func() ([]string, error) { return removeFiles(stateDir, "key", ".key-*.tmp") },
+		func() ([]string, error) {
+			return removeFiles(stateDir, "key", ".key-*.tmp", checkpoint.FileName, checkpoint.TempName)
+		},
 		func() ([]string, error) {
 			return removeFiles(runDir, name, name+".new", filepath.Base(wg.LogPath("", "*")))
 		},

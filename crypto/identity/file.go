@@ -28,27 +28,53 @@ const (
 // link in their last component. A file that holds no key is an error, and is never replaced. Of several callers at once, in
 // one process or in many, one creates the key and all return the same.
 func LoadOrCreate(dir string) (key PrivateKey, created bool, err error) {
-	dir = filepath.Clean(dir) // a trailing slash would follow a link
-	held, err := openDir(dir)
+	err = locked(dir, func(held *os.File) (err error) {
+		key, err = load(filepath.Join(held.Name(), FileName))
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		key, created = NewPrivateKey(), true
+		// Not rename, which would replace what another process may have put there without our lock.
+		return save(held, key, os.Link)
+	})
 	if err != nil {
 		return PrivateKey{}, false, err
 	}
+	return key, created, nil
+}
+
+// Replace makes a new key in the place of the one whose public key another node has. It returns the one that is there where that is
+// another already. The old one is lost.
+func Replace(dir string, taken PublicKey) (key PrivateKey, err error) {
+	err = locked(dir, func(held *os.File) (err error) {
+		key, err = load(filepath.Join(held.Name(), FileName))
+		if err != nil || key.Public() != taken {
+			return err
+		}
+		key = NewPrivateKey()
+		return save(held, key, os.Rename)
+	})
+	if err != nil {
+		return PrivateKey{}, err
+	}
+	return key, nil
+}
+
+// locked calls f with the directory, opened, checked and locked.
+func locked(dir string, f func(held *os.File) error) (err error) {
+	dir = filepath.Clean(dir) // a trailing slash would follow a link
+	held, err := openDir(dir)
+	if err != nil {
+		return err
+	}
 	defer func() { err = errors.Join(err, held.Close()) }() // which also unlocks it
 	if err := lock(held); err != nil {
-		return PrivateKey{}, false, fmt.Errorf("locking state directory %s: %w", dir, err)
+		return fmt.Errorf("locking state directory %s: %w", dir, err)
 	}
 	if err := collect(dir); err != nil {
-		return PrivateKey{}, false, err
+		return err
 	}
-	key, err = load(filepath.Join(dir, FileName))
-	if !errors.Is(err, fs.ErrNotExist) {
-		return key, false, err
-	}
-	key = NewPrivateKey()
-	if err := save(held, key); err != nil {
-		return PrivateKey{}, false, err
-	}
-	return key, true, nil
+	return f(held)
 }
 
 // openDir opens the directory, created if need be, and refuses one that others may write to.
@@ -106,21 +132,24 @@ func load(path string) (PrivateKey, error) {
 	return key, nil
 }
 
-// save writes the key under a temporary name and links it to its own, which fails where the name is taken: rename would replace
-// what another process may have put there without our lock.
-func save(dir *os.File, key PrivateKey) (err error) {
+// save writes the key under a temporary name and puts it under its own by os.Link, which fails where the name is taken, or os.Rename.
+func save(dir *os.File, key PrivateKey, put func(from, to string) error) (err error) {
 	temp, err := os.CreateTemp(dir.Name(), tempPrefix+"*"+tempSuffix) // mode 0600
 	if err != nil {
 		return fmt.Errorf("creating key file: %w", err)
 	}
-	defer func() { err = errors.Join(err, os.Remove(temp.Name())) }()
+	defer func() {
+		if rerr := os.Remove(temp.Name()); !errors.Is(rerr, fs.ErrNotExist) { // renamed
+			err = errors.Join(err, rerr)
+		}
+	}()
 	secret := key.Bytes()
 	_, werr := temp.WriteString(base64.StdEncoding.EncodeToString(secret[:]) + "\n")
 	// CreateTemp's mode is less where the umask says so.
 	if err := errors.Join(werr, temp.Chmod(keyMode), temp.Sync(), temp.Close()); err != nil {
 		return fmt.Errorf("writing key file: %w", err)
 	}
-	if err := os.Link(temp.Name(), filepath.Join(dir.Name(), FileName)); err != nil {
+	if err := put(temp.Name(), filepath.Join(dir.Name(), FileName)); err != nil {
 		return fmt.Errorf("creating key file: %w", err)
 	}
 	if err := dir.Sync(); err != nil {

@@ -197,7 +197,7 @@ func TestSaveNeverReplaces(t *testing.T) {
 	held, err := os.Open(dir)
 	do(t, err)
 	defer func() { _ = held.Close() }()
-	if err := save(held, NewPrivateKey()); !errors.Is(err, fs.ErrExist) {
+	if err := save(held, NewPrivateKey(), os.Link); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("error %v, want %v", err, fs.ErrExist)
 	}
 	if text, _ := os.ReadFile(filepath.Join(dir, FileName)); string(text) != "what another process wrote" {
@@ -205,6 +205,45 @@ func TestSaveNeverReplaces(t *testing.T) {
 	}
 	if names := list(t, dir); names != FileName {
 		t.Errorf("the directory holds %s", names)
+	}
+}
+
+func TestReplace(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	first, _, err := LoadOrCreate(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := Replace(dir, first.Public())
+	if err != nil || second.Public() == first.Public() {
+		t.Fatalf("the key is the old one still, error %v", err)
+	}
+	// Who asks a second time, or for another key, gets what is there.
+	for _, taken := range []PublicKey{first.Public(), {}} {
+		if again, err := Replace(dir, taken); err != nil || again.Bytes() != second.Bytes() {
+			t.Errorf("asked again it is another key, error %v", err)
+		}
+	}
+	loaded, created, err := LoadOrCreate(dir)
+	if err != nil || created || loaded.Bytes() != second.Bytes() {
+		t.Errorf("created %v, error %v, or not the new key", created, err)
+	}
+	if names := list(t, dir); names != FileName {
+		t.Errorf("the directory holds %s, want the key alone", names)
+	}
+}
+
+func TestReplaceLeavesWhatItCannotRead(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, FileName)
+	if err := errors.Join(os.Chmod(dir, dirMode), os.WriteFile(path, []byte("corrupt"), keyMode)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Replace(dir, PublicKey{}); err == nil || !strings.Contains(err.Error(), "corrupt") {
+		t.Errorf("error %v, want one that says so", err)
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "corrupt" {
+		t.Errorf("the file became %q, %v", text, err)
 	}
 }
 

@@ -27,16 +27,19 @@ type agentProcess struct {
 }
 
 // StartAgent starts the node's warrend with the lab's flags and, after them, args. Its log goes to [Node.AgentLog]. It does
-// not wait until the agent is ready.
+// not wait until the agent is ready. While the API server is stopped the agent has the credential of its last start.
 func (n *Node) StartAgent(ctx context.Context, args ...string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.agent.running() {
 		return fmt.Errorf("starting the agent of %s: it runs", n.Name)
 	}
-	kubeconfig, err := n.lab.Cluster().AgentKubeconfig(ctx, n.Name)
-	if err != nil {
-		return fmt.Errorf("starting the agent of %s: %w", n.Name, err)
+	if n.kubeconfig == "" || n.lab.Cluster().APIServerRunning() {
+		kubeconfig, err := n.lab.Cluster().AgentKubeconfig(ctx, n.Name)
+		if err != nil {
+			return fmt.Errorf("starting the agent of %s: %w", n.Name, err)
+		}
+		n.kubeconfig = kubeconfig
 	}
 	log, err := os.OpenFile(n.AgentLog(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -44,7 +47,7 @@ func (n *Node) StartAgent(ctx context.Context, args ...string) error {
 	}
 	defer log.Close()
 	// Not bound to ctx: it runs until it is stopped.
-	cmd := n.Command(context.WithoutCancel(ctx), "warrend", n.agentArgs(kubeconfig, args)...)
+	cmd := n.Command(context.WithoutCancel(ctx), "warrend", n.agentArgs(n.kubeconfig, args)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for who started us
 	if err := cmd.Start(); err != nil {

@@ -188,12 +188,9 @@ func (l *Lab) DeleteNodeObject(ctx context.Context, name string) error {
 	return nil
 }
 
-// removeNode ends the node's processes; with the last of them and our files its namespaces go.
+// removeNode halts the node and takes it off the list.
 func (l *Lab) removeNode(n *Node) error {
-	errs := []error{n.KillAgent(), n.killAll()}
-	for _, p := range n.Pods() {
-		errs = append(errs, p.echo.Close(), p.ns.Close())
-	}
+	errs := []error{n.halt()}
 	l.mu.Lock()
 	for i, other := range l.nodes {
 		if other == n {
@@ -202,7 +199,7 @@ func (l *Lab) removeNode(n *Node) error {
 		}
 	}
 	l.mu.Unlock()
-	errs = append(errs, unplug(l.Switch(), n.Name), n.echo.Close(), n.ns.Close(), os.RemoveAll(n.dir), l.saveState())
+	errs = append(errs, os.RemoveAll(n.dir), l.saveState())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("deleting node %s: %w", n.Name, err)
 	}

@@ -29,7 +29,9 @@ type Node struct {
 
 	mu    sync.Mutex // guards the agent
 	agent *agentProcess
-	next  int // offset of the next pod's address
+	// kubeconfig is the file with the credential of the agent's last start.
+	kubeconfig string
+	next       int // offset of the next pod's address
 }
 
 // firstPod is the offset of the first pod's address from a pod CIDR's base: before it is the mesh address.
@@ -81,33 +83,45 @@ func (l *Lab) makeNode(index int) (*Node, error) {
 		Name: name, Addresses: options.UnderlayFamilies.underlayAddresses(10 + index),
 		bin: options.Bin, env: []string{"NODE_NAME=" + name}, children: &l.children,
 	}
-	if err := os.MkdirAll(filepath.Join(n.dir, "state"), 0o700); err != nil {
+	if err := os.MkdirAll(n.StateDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("making its folder: %w", err)
 	}
-	ns, err := l.Switch().ns.derive(func() error { return prepareNode(name, l.dir, filepath.Join(n.dir, "state")) })
-	if err != nil {
+	if err := n.boot(); err != nil {
 		return nil, err
 	}
-	l.closers.add(ns)
-	n.ns = ns
-	if err := n.Do(func() error { return configureNode(options) }); err != nil {
-		return nil, err
-	}
-	if err := l.Switch().Do(func() error { return plug(name, index, ns.net, options) }); err != nil {
-		return nil, err
-	}
-	if err := n.Do(func() error { return configureUplink(n.Addresses, options) }); err != nil {
-		return nil, err
-	}
-	if n.echo, err = n.serveEcho(); err != nil {
-		return nil, err
-	}
-	l.closers.add(n.echo)
 	l.mu.Lock()
 	l.nodes = append(l.nodes, n)
 	slices.SortFunc(l.nodes, func(a, b *Node) int { return a.index - b.index })
 	l.mu.Unlock()
 	return n, nil
+}
+
+// boot makes the node's namespaces, its cable and its echo service. Its state folder is there.
+func (n *Node) boot() error {
+	l := n.lab
+	l.mu.Lock()
+	options := l.options
+	l.mu.Unlock()
+	ns, err := l.Switch().ns.derive(func() error { return prepareNode(n.Name, l.dir, n.StateDir()) })
+	if err != nil {
+		return err
+	}
+	l.closers.add(ns)
+	n.ns = ns
+	if err := n.Do(func() error { return configureNode(options) }); err != nil {
+		return err
+	}
+	if err := l.Switch().Do(func() error { return plug(n.Name, n.index, ns.net, options) }); err != nil {
+		return err
+	}
+	if err := n.Do(func() error { return configureUplink(n.Addresses, options) }); err != nil {
+		return err
+	}
+	if n.echo, err = n.serveEcho(); err != nil {
+		return err
+	}
+	l.closers.add(n.echo)
+	return nil
 }
 
 // prepareNode gives a node a host name and folders of its own. It runs in the node's namespaces.

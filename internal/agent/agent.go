@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/warren-mesh/warren/crypto/identity"
+	"github.com/warren-mesh/warren/internal/checkpoint"
 	"github.com/warren-mesh/warren/internal/kube"
 	"github.com/warren-mesh/warren/internal/loop"
 	"github.com/warren-mesh/warren/internal/socket"
@@ -30,7 +31,6 @@ import (
 type Agent struct {
 	config  Config
 	logger  *zap.Logger
-	key     identity.PrivateKey
 	kube    *kube.Client
 	nodes   *kube.Watcher
 	events  *kube.Recorder
@@ -38,6 +38,7 @@ type Agent struct {
 	device  *wg.Device
 	router  *route.Router
 	metrics *metrics
+	keeper  *keeper
 
 	reconcileLoop *loop.Runner
 	publishLoop   *loop.Runner
@@ -47,6 +48,15 @@ type Agent struct {
 	audited time.Time
 	// auditRoutes asks the same for the routes alone.
 	auditRoutes atomic.Bool
+	// auditDevice asks the same for the WireGuard device alone.
+	auditDevice atomic.Bool
+	// sent counts what was sent to the kernel to change it, and took is how long the last reconcile took, in nanoseconds.
+	sent, took atomic.Int64
+	// held is the plan of the last reconcile: what is sent for the same plan again puts right what somebody else did. Only
+	// reconcile uses it.
+	held mesh.Plan
+	// nudging says that peers are being called, which changes them for a while.
+	nudging atomic.Bool
 	// programmed says that the plan has been in the kernel once.
 	programmed atomic.Bool
 	// underlayMTU is the last one known, in bytes. Only reconcile uses it.
@@ -56,8 +66,9 @@ type Agent struct {
 	// keyHolder is the UID of the Node for which the NodeKey was seen to be. Only publish uses it.
 	keyHolder string
 
-	// mu guards what the last reconcile found, for the socket, the publisher and the metrics.
+	// mu guards the node's key, and what the last reconcile found, for the socket, the publisher and the metrics.
 	mu       sync.Mutex
+	key      identity.PrivateKey
 	result   mesh.Result
 	wanted   publication
 	problem  string
@@ -73,14 +84,18 @@ func Run(ctx context.Context, config Config, logger *zap.Logger) error {
 	defer func() { _ = a.close() }()
 	logger.Info("starting", zap.String("version", version.String()), zap.String("node", config.NodeName),
 		zap.Stringer("publicKey", a.key.Public()), zap.String("wireguard", string(a.device.Implementation())))
-	if err := a.failClosed(); err != nil {
+	guarded, err := a.failClosed()
+	if err != nil {
 		return err
 	}
+	a.restore(guarded)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return socket.Serve(ctx, config.Socket, a) })
 	group.Go(func() error { return a.serveHTTP(ctx) })
 	group.Go(func() error { return a.mesh(ctx) })
-	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+	err = group.Wait()
+	a.keeper.flush()
+	if err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
 	logger.Info("stopped; what is in the kernel stays")
@@ -99,14 +114,15 @@ func start(config Config, logger *zap.Logger) (*Agent, error) {
 		logger.Info("made a new key", zap.String("folder", config.StateDir), zap.Stringer("publicKey", key.Public()))
 	}
 	a.key = key
-	if a.guard, err = guard.New(); err != nil {
+	a.keeper = newKeeper(checkpoint.New(config.StateDir), logger, a.metrics)
+	if a.guard, err = guard.New(guard.Options{OnMessage: a.counted(func(int) {})}); err != nil {
 		return nil, fmt.Errorf("opening nftables: %w", err)
 	}
-	if a.router, err = route.New(route.Options{OnMessage: a.metrics.rtnetlinkSent}); err != nil {
+	if a.router, err = route.New(route.Options{OnMessage: a.counted(a.metrics.rtnetlinkSent)}); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening rtnetlink: %w", err), a.close())
 	}
 	if a.device, err = wg.New(wg.Options{
-		Mode: config.WireGuard, LogDir: filepath.Dir(config.Socket), OnMessage: a.metrics.wireguardSent,
+		Mode: config.WireGuard, LogDir: filepath.Dir(config.Socket), OnMessage: a.counted(a.metrics.wireguardSent),
 	}); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening WireGuard: %w", err), a.close())
 	}
@@ -136,22 +152,22 @@ func (a *Agent) close() error {
 
 // failClosed makes sure that nothing can leave in clear, and that who tries is told at once, before the API server has said
 // anything: on a node that has just booted pods may start before the mesh does. A guard that is there already knows more,
-// and is kept.
-func (a *Agent) failClosed() error {
+// and is kept; guarded says that there was one.
+func (a *Agent) failClosed() (guarded bool, err error) {
 	plan := mesh.Compute(mesh.Local{Interface: a.config.Interface, ClusterCIDRs: a.config.ClusterCIDRs}, nil).Plan
-	present, err := a.guard.Present()
+	guarded, err = a.guard.Present()
 	if err != nil {
-		return err
+		return false, err
 	}
-	if !present {
+	if !guarded {
 		if err := a.setGuard(plan.Guard); err != nil && !errors.Is(err, guard.ErrOthers) {
-			return err
+			return false, err
 		}
 	}
 	if err := a.router.Add(plan.Routes); err != nil {
-		return fmt.Errorf("making what has no peer unreachable: %w", err)
+		return guarded, fmt.Errorf("making what has no peer unreachable: %w", err)
 	}
-	return nil
+	return guarded, nil
 }
 
 // mesh waits for the API server's view of all nodes, and then follows it.
@@ -182,6 +198,8 @@ func (a *Agent) mesh(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.repair(ctx) })
 	group.Go(func() error { a.reconcileLoop.Run(ctx); return nil })
+	group.Go(func() error { a.watchDevice(ctx); return nil })
 	group.Go(func() error { a.publishLoop.Run(ctx); return nil })
+	group.Go(func() error { a.keeper.run(ctx); return nil })
 	return group.Wait()
 }

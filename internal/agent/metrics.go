@@ -19,6 +19,10 @@ type metrics struct {
 	publishFailures prometheus.Counter
 	wireguard       prometheus.Counter
 	rtnetlink       prometheus.Counter
+	drift           *prometheus.CounterVec
+	checkpoints     prometheus.Counter
+	// checkpointFailures are of those.
+	checkpointFailures prometheus.Counter
 }
 
 func newMetrics(a *Agent) *metrics {
@@ -39,8 +43,15 @@ func newMetrics(a *Agent) *metrics {
 		publishFailures: counter("warren_publish_failures_total", "Times that publishing failed."),
 		wireguard:       counter("warren_wireguard_messages_total", "Configuration messages sent to WireGuard."),
 		rtnetlink:       counter("warren_rtnetlink_messages_total", "Change messages sent to rtnetlink."),
+		drift: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "warren_drift_total", Help: "Times that something others had changed in the kernel was put right, by its first part.",
+		}, []string{"part"}),
+		checkpoints: counter("warren_checkpoint_writes_total", "Times that the last good plan was written to disk."),
+		checkpointFailures: counter("warren_checkpoint_failures_total",
+			"Times that the last good plan could not be written to disk."),
 	}
-	m.registry.MustRegister(m.duration, m.failures, m.syncs, m.publishes, m.publishFailures, m.wireguard, m.rtnetlink,
+	m.registry.MustRegister(m.duration, m.failures, m.syncs, m.publishes, m.publishFailures, m.wireguard, m.rtnetlink, m.drift,
+		m.checkpoints, m.checkpointFailures,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), kernelCollector{a})
 	return m
 }

@@ -2,12 +2,14 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/warren-mesh/warren/crypto/identity"
 	"github.com/warren-mesh/warren/internal/kube"
 	"github.com/warren-mesh/warren/internal/version"
 	"github.com/warren-mesh/warren/mesh"
@@ -38,7 +40,7 @@ func (a *Agent) claim(plan mesh.Plan, own kube.Own) (mesh.Claim, []mesh.Refusal)
 		}
 	}
 	return mesh.Claim{
-		PublicKey: a.key.Public(), Endpoints: endpoints, PodCIDRs: plan.Guard.Own, MeshAddresses: plan.Guard.Mesh,
+		PublicKey: a.identity().Public(), Endpoints: endpoints, PodCIDRs: plan.Guard.Own, MeshAddresses: plan.Guard.Mesh,
 		Version: version.String(),
 	}, problems
 }
@@ -53,11 +55,8 @@ func (a *Agent) publish(ctx context.Context) error {
 	if !want.claim.Published() || !own.Exists || own.UID != want.uid {
 		return nil // The next reconcile triggers again.
 	}
-	if a.keyHolder != want.uid {
-		if err := a.kube.EnsureNodeKey(ctx, want.claim.PublicKey, want.uid); err != nil {
-			return err
-		}
-		a.keyHolder = want.uid
+	if err := a.holdKey(ctx, want); err != nil {
+		return err
 	}
 	if !own.Publishes(want.claim) {
 		if err := a.kube.PublishClaim(ctx, want.uid, want.claim); err != nil {
@@ -71,6 +70,38 @@ func (a *Agent) publish(ctx context.Context) error {
 			return fmt.Errorf("setting the Node's NetworkUnavailable condition: %w", err)
 		}
 	}
+	return nil
+}
+
+// holdKey makes the key's NodeKey, or renews its owner: for each new Node object, and where somebody deleted it.
+func (a *Agent) holdKey(ctx context.Context, want publication) error {
+	if a.keyHolder == want.uid && a.nodes.KeyHolder(want.claim.PublicKey) == a.config.NodeName {
+		return nil
+	}
+	err := a.kube.EnsureNodeKey(ctx, want.claim.PublicKey, want.uid)
+	if errors.Is(err, kube.ErrKeyTaken) {
+		return errors.Join(err, a.renewKey(want.claim.PublicKey))
+	}
+	if err != nil {
+		return err
+	}
+	a.keyHolder = want.uid
+	return nil
+}
+
+// renewKey makes a new key where another Node holds ours: while our Node was deleted, its NodeKey was too, and anybody could take the
+// name. Peers refuse the old key whatever we do.
+func (a *Agent) renewKey(taken identity.PublicKey) error {
+	key, err := identity.Replace(a.config.StateDir, taken)
+	if err != nil {
+		return fmt.Errorf("making a new key: %w", err)
+	}
+	a.mu.Lock()
+	a.key = key
+	a.mu.Unlock()
+	a.logger.Warn("another Node holds this node's public key (see its NodeKey): made a new key; find out who took the old one",
+		zap.Stringer("taken", taken), zap.Stringer("publicKey", key.Public()))
+	a.reconcileLoop.Trigger()
 	return nil
 }
 

@@ -21,6 +21,16 @@ import (
 // errNoNode is the state of a node that has not registered yet, or was deleted: what is in the kernel stays as it is.
 var errNoNode = errors.New("this node's own Node object does not exist (yet); check --node-name against `kubectl get nodes`")
 
+// errNewKey ends a reconcile that began with the key before: another follows.
+var errNewKey = errors.New("the node's key was replaced meanwhile")
+
+// identity is the node's key.
+func (a *Agent) identity() identity.PrivateKey {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.key
+}
+
 // reconcile brings the kernel to what follows from all Nodes as they are now.
 func (a *Agent) reconcile(_ context.Context) error {
 	snapshot := a.nodes.Snapshot()
@@ -42,6 +52,7 @@ func (a *Agent) reconcile(_ context.Context) error {
 		return err
 	}
 	a.programmed.Store(true)
+	a.keeper.keep(result.Plan)
 	a.adopt(result.Plan)
 	a.publishLoop.Trigger()
 	return nil
@@ -50,7 +61,7 @@ func (a *Agent) reconcile(_ context.Context) error {
 // local is what this node knows of itself.
 func (a *Agent) local(snapshot kube.Snapshot) (mesh.Local, error) {
 	local := mesh.Local{
-		Name: a.config.NodeName, PublicKey: a.key.Public(), Interface: a.config.Interface, ListenPort: a.config.ListenPort,
+		Name: a.config.NodeName, PublicKey: a.identity().Public(), Interface: a.config.Interface, ListenPort: a.config.ListenPort,
 		MTU: a.config.MTU, ClusterCIDRs: a.config.ClusterCIDRs, ServiceCIDRs: a.config.ServiceCIDRs,
 		Addresses: snapshot.Own.Addresses, Adopted: a.adopted,
 	}
@@ -95,28 +106,39 @@ func (a *Agent) forget() {
 	if routes {
 		a.router.Forget()
 	}
+	if a.auditDevice.Swap(false) {
+		a.device.Forget()
+	}
 }
 
 // apply is the order that keeps the promises: the guard before the first route, peers before the routes to them, and
 // routes gone before their peers.
 func (a *Agent) apply(plan mesh.Plan) error {
-	lane := plan.Lanes[0]
+	lane, key := plan.Lanes[0], a.identity()
+	if key.Public() != lane.PublicKey {
+		return errNewKey
+	}
 	steps := []struct {
 		part string
 		do   func() error
 	}{
 		{"guard", func() error { return a.setGuard(plan.Guard) }},
 		{"forwarding", func() error { return a.router.EnableForwarding(families(plan.Guard.Own)) }},
-		{"wireguard", func() error { return a.device.Set(lane, a.key, wg.SetOptions{}) }},
+		{"wireguard", func() error { return a.device.Set(lane, key, wg.SetOptions{}) }},
 		{"address", func() error { return a.router.SetAddresses(lane.Name, lane.Addresses, lane.MTU) }},
 		{"route", func() error { return a.router.Set(plan.Routes) }},
-		{"wireguard", func() error { return a.device.Set(lane, a.key, wg.SetOptions{Prune: true}) }},
+		{"wireguard", func() error { return a.device.Set(lane, key, wg.SetOptions{Prune: true}) }},
 	}
 	var errs []error
+	unchanged := plan.Equal(a.held)
+	var drifted []string
 	for _, step := range steps {
-		start := time.Now()
+		start, sent := time.Now(), a.sent.Load()
 		err := step.do()
 		a.metrics.observe(step.part, start, err)
+		if unchanged && a.sent.Load() != sent && !slices.Contains(drifted, step.part) {
+			drifted = append(drifted, step.part)
+		}
 		if err == nil {
 			continue
 		}
@@ -124,6 +146,10 @@ func (a *Agent) apply(plan mesh.Plan) error {
 		if !errors.Is(err, guard.ErrOthers) { // The guard itself is in place then.
 			break
 		}
+	}
+	a.drift(drifted)
+	if a.held = plan; len(errs) > 0 {
+		a.held = mesh.Plan{} // what the next run sends is what is missing of this one
 	}
 	return errors.Join(errs...)
 }
@@ -159,6 +185,7 @@ func (a *Agent) remember(result mesh.Result, claim mesh.Claim, snapshot kube.Sna
 // reconciled tells of a run's end: failures once when they begin or change, and their end.
 func (a *Agent) reconciled(took time.Duration, err error) {
 	a.metrics.synced(took, err)
+	a.took.Store(int64(took))
 	text := ""
 	if err != nil {
 		text = err.Error()

@@ -67,11 +67,14 @@ func (a *Agent) repairGuard(changed <-chan struct{}) {
 
 // nudge makes every peer hear from this node for a while.
 func (a *Agent) nudge(ctx context.Context) {
+	a.nudging.Store(true)
 	if err := a.device.Nudge(); err != nil {
+		a.nudging.Store(false)
 		a.logger.Error("calling the peers failed; they will follow when this node's Node changes", zap.Error(err))
 		return
 	}
 	time.AfterFunc(nudgeFor, func() {
+		defer a.nudging.Store(false)
 		if ctx.Err() != nil {
 			return // The next agent settles what it finds.
 		}
@@ -89,8 +92,5 @@ func (a *Agent) underlayAddresses() ([]netip.Addr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing this node's addresses: %w", err)
 	}
-	inMesh := func(addr netip.Addr) bool {
-		return slices.ContainsFunc(a.config.ClusterCIDRs, func(p netip.Prefix) bool { return p.Contains(addr) })
-	}
-	return slices.DeleteFunc(addrs, inMesh), nil
+	return slices.DeleteFunc(addrs, a.inCluster), nil
 }

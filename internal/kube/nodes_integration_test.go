@@ -11,6 +11,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/warren-mesh/warren/api/v1alpha1"
 	"github.com/warren-mesh/warren/mesh"
 )
 
@@ -110,7 +111,11 @@ func (s *server) testHeartbeats(t *testing.T) {
 	}
 	s.patch(t, "n2", `{"metadata":{"annotations":{"warren.dev/public-key":"broken"}}}`)
 	calls := f.await(t, "the mark", func(s Snapshot) bool { return find(s, "n2").Malformed != "" })
-	const want = 4 // two Nodes that come, that all has synced, and the mark
+	var keys v1alpha1.NodeKeyList
+	if err := s.keys.Get().Resource(v1alpha1.ResourceNodeKeys).Do(t.Context()).Into(&keys); err != nil {
+		t.Fatal(err)
+	}
+	want := 4 + len(keys.Items) // two Nodes that come, that all has synced, the mark, and what others left
 	for ; calls < want; calls++ {
 		select {
 		case <-f.changes:

@@ -12,6 +12,7 @@ import (
 	networkinginformers "k8s.io/client-go/informers/networking/v1"
 
 	"github.com/warren-mesh/warren/api/v1alpha1"
+	"github.com/warren-mesh/warren/crypto/identity"
 	"github.com/warren-mesh/warren/mesh"
 )
 
@@ -106,6 +107,9 @@ func (w *Watcher) WaitForSync(ctx context.Context) error {
 	}
 	return nil
 }
+
+// KeyHolder is the name of the Node that has the key's NodeKey, as far as is known now; empty where none has.
+func (w *Watcher) KeyHolder(key identity.PublicKey) string { return w.keys.of(key) }
 
 // Snapshot is what is known now. It is cheap.
 func (w *Watcher) Snapshot() Snapshot {

@@ -248,9 +248,9 @@ func (s *server) testForbidden(t *testing.T) {
 		"change a ServiceCIDR": func() error {
 			return client.NetworkingV1().ServiceCIDRs().Delete(ctx, "kubernetes", metav1.DeleteOptions{})
 		},
-		"delete its NodeKey": func() error { return keys.Delete().Resource(v1alpha1.ResourceNodeKeys).Name(key).Do(ctx).Error() },
-		"list NodeKeys":      func() error { return keys.Get().Resource(v1alpha1.ResourceNodeKeys).Do(ctx).Error() },
-		"read roles":         func() error { _, err := client.RbacV1().ClusterRoles().List(ctx, metav1.ListOptions{}); return err },
+		"delete its NodeKey":  func() error { return keys.Delete().Resource(v1alpha1.ResourceNodeKeys).Name(key).Do(ctx).Error() },
+		"delete all NodeKeys": func() error { return keys.Delete().Resource(v1alpha1.ResourceNodeKeys).Do(ctx).Error() },
+		"read roles":          func() error { _, err := client.RbacV1().ClusterRoles().List(ctx, metav1.ListOptions{}); return err },
 	} {
 		if err := do(); !apierrors.IsForbidden(err) {
 			t.Errorf("%s: error %v, want Forbidden", what, err)

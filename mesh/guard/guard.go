@@ -21,6 +21,14 @@ type Guard struct {
 	held *nft.Table
 	// accepted says that the accepts in others' chains were seen to be as they should for the lanes in held.
 	accepted bool
+
+	onMessage func(n int)
+}
+
+// Options are what a Guard may be given.
+type Options struct {
+	// OnMessage is told of transactions that changed something. May be nil.
+	OnMessage func(n int)
 }
 
 // Counters are what was dropped since the table was made. They stay when the agent ends, and start anew only when somebody
@@ -42,12 +50,15 @@ type Counters struct {
 type Counter struct{ Packets, Bytes uint64 }
 
 // New makes a guard, which holds nothing before the first Set. It needs CAP_NET_ADMIN.
-func New() (*Guard, error) {
+func New(o Options) (*Guard, error) {
 	conn, err := nft.Open()
 	if err != nil {
 		return nil, fmt.Errorf("making the guard: %w", err)
 	}
-	return &Guard{conn: conn}, nil
+	if o.OnMessage == nil {
+		o.OnMessage = func(int) {}
+	}
+	return &Guard{conn: conn, onMessage: o.OnMessage}, nil
 }
 
 // Close lets go of the kernel. The table stays.
@@ -69,6 +80,9 @@ func (g *Guard) Set(want mesh.Guard) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	changed, err := g.apply(table(want))
+	if changed {
+		g.onMessage(1)
+	}
 	if err != nil {
 		return fmt.Errorf("setting the guard: %w", err)
 	}

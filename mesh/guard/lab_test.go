@@ -31,7 +31,7 @@ func namespace(t *testing.T) {
 // newGuard makes a guard in the test's namespace.
 func newGuard(t *testing.T) *Guard {
 	t.Helper()
-	g, err := New()
+	g, err := New(Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,11 @@ func (g *Guard) accept(lanes []string) error {
 		if refuses(c) {
 			want = accepts(lanes)
 		}
-		if _, _, err := g.conn.Mark(c, comment, want); err != nil {
+		removed, added, err := g.conn.Mark(c, comment, want)
+		if removed+added > 0 {
+			g.onMessage(1)
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("%w: %w", ErrOthers, err))
 		}
 	}

@@ -25,23 +25,24 @@ func (r *Router) EnableForwarding(ipv4, ipv6 bool) error {
 	defer r.mu.Unlock()
 	var errs []error
 	if ipv4 {
-		errs = append(errs, enable(forward4))
+		errs = append(errs, r.enable(forward4, func() error { return nil }))
 	}
 	if ipv6 {
-		errs = append(errs, enableForwarding6())
+		errs = append(errs, r.enable(filepath.Join(conf6, "all/forwarding"), keepRouterAdvertisements))
 	}
 	return errors.Join(errs...)
 }
 
-func enableForwarding6() error {
-	all := filepath.Join(conf6, "all/forwarding")
-	if value, err := sysctl(all); err != nil || value == "1" {
+// enable sets a sysctl to 1 where it is not, after what has to come before.
+func (r *Router) enable(path string, before func() error) error {
+	if value, err := sysctl(path); err != nil || value == "1" {
 		return err
 	}
-	if err := keepRouterAdvertisements(); err != nil {
+	if err := before(); err != nil {
 		return err
 	}
-	return enable(all)
+	r.onMessage(1)
+	return setSysctl(path, "1")
 }
 
 // keepRouterAdvertisements passes over "all" and "default": a link to come may be a container's, and what that advertises must
@@ -68,13 +69,6 @@ func keepRouterAdvertisements() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func enable(path string) error {
-	if value, err := sysctl(path); err != nil || value == "1" {
-		return err
-	}
-	return setSysctl(path, "1")
 }
 
 func sysctl(path string) (string, error) {

@@ -16,7 +16,7 @@ const timeout = 30 * time.Second
 
 // Options are what a Router may be given.
 type Options struct {
-	// OnMessage is told how many rtnetlink messages that change something were sent. May be nil.
+	// OnMessage is told how many rtnetlink messages that change something were sent, and sysctls written. May be nil.
 	OnMessage func(n int)
 }
 

@@ -27,6 +27,8 @@ const (
 	// Route is a route of the main table: one of the plan's that went, or one of somebody else's that came, changed or went.
 	// The kernel does not tell of the IPv4 routes that go with a link or with their source address.
 	Route Kind = "route"
+	// Forwarding was switched off for all links of a family (net.ipv4.ip_forward, net.ipv6.conf.all.forwarding).
+	Forwarding Kind = "forwarding"
 	// Everything may have changed: events were lost.
 	Everything Kind = "everything"
 )
@@ -46,7 +48,7 @@ const (
 	resubscribeInterval = time.Second
 )
 
-// Watch tells of the changes of links, addresses and routes in the current network namespace until ctx ends; then it closes the
+// Watch tells of the changes of links, addresses, routes and forwarding in the current network namespace until ctx ends; then it closes the
 // channel, and holds no goroutine or descriptor any more. Events that nobody has taken yet are told once. What was lost, by an overrun of
 // the socket's buffer or an error, is told as Everything.
 func Watch(ctx context.Context) (<-chan Event, error) {
@@ -78,7 +80,8 @@ type watcher struct {
 // subscribe opens a socket in a namespace (netns.None for the current one), and after that reads the links' names.
 func (w *watcher) subscribe(ns netns.NsHandle) (*nl.NetlinkSocket, error) {
 	socket, err := nl.SubscribeAt(ns, netns.None(), unix.NETLINK_ROUTE, unix.RTNLGRP_LINK,
-		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
+		unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF)
 	if err != nil {
 		return nil, fmt.Errorf("subscribing to rtnetlink: %w", err)
 	}
@@ -167,8 +170,33 @@ func (w *watcher) event(m syscall.NetlinkMessage) (Event, bool) {
 		return Event{Address, w.names[int(nl.DeserializeIfAddrmsg(m.Data).Index)]}, true
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 		return w.routeEvent(m)
+	case unix.RTM_NEWNETCONF:
+		return Event{Kind: Forwarding}, forwardingOff(m.Data)
 	}
 	return Event{}, false
+}
+
+// forwardingOff reads a netconfmsg (linux/netconf.h): a family, padded to four bytes, and attributes.
+func forwardingOff(data []byte) bool {
+	const (
+		header, ifindex, forwarding = 4, 1, 2
+		all                         = 0xffffffff // NETCONFA_IFINDEX_ALL
+	)
+	if len(data) < header {
+		return false
+	}
+	attributes, err := nl.ParseRouteAttr(data[header:])
+	if err != nil {
+		return false
+	}
+	values := map[uint16]uint32{}
+	for _, a := range attributes {
+		if len(a.Value) == 4 {
+			values[a.Attr.Type] = nl.NativeEndian().Uint32(a.Value)
+		}
+	}
+	value, told := values[forwarding]
+	return values[ifindex] == all && told && value == 0
 }
 
 func (w *watcher) routeEvent(m syscall.NetlinkMessage) (Event, bool) {

@@ -95,6 +95,13 @@ func (c *Cluster) StopAPIServer() error {
 	return err
 }
 
+// APIServerRunning says whether the API server runs, ready or not.
+func (c *Cluster) APIServerRunning() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.apiServer.running()
+}
+
 // StartAPIServer brings it back and returns when it is ready. It does nothing where it runs.
 func (c *Cluster) StartAPIServer(ctx context.Context) error {
 	c.mu.Lock()

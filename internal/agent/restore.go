@@ -1,0 +1,167 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/warren-mesh/warren/crypto/identity"
+	"github.com/warren-mesh/warren/mesh"
+	"github.com/warren-mesh/warren/mesh/guard"
+	"github.com/warren-mesh/warren/mesh/wg"
+)
+
+// restore brings the mesh up from the last good plan on disk, before the API server has said anything. It adds what the kernel
+// lacks: what is there may be newer, and is kept. guarded says that the guard was there before this agent. Nothing that goes
+// wrong here stops the agent.
+func (a *Agent) restore(guarded bool) {
+	const then = "; what the kernel holds stays, and the API server says the rest"
+	plan, err := a.keeper.store.Load(a.config.NodeName, a.identity().Public())
+	if err == nil {
+		err = a.fits(plan)
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		a.logger.Info("there is no last good plan on disk", zap.String("file", a.keeper.store.Path()))
+		return
+	case err != nil:
+		a.logger.Warn("the last good plan on disk is not used"+then, zap.Error(err))
+		return
+	}
+	if a.config.MTU != 0 {
+		plan.Lanes[0].MTU = a.config.MTU
+	}
+	a.mu.Lock()
+	a.result.Plan = plan
+	a.mu.Unlock()
+	a.adopt(plan)
+	added, err := a.applyMissing(plan, guarded)
+	if err != nil {
+		a.logger.Error("the last good plan could not be programmed whole"+then, zap.Error(err))
+	}
+	a.logger.Info("the last good plan on disk is in the kernel, until the API server answers",
+		zap.Int("peers", len(plan.Lanes[0].Peers)), zap.Int("added", added))
+}
+
+// fits is an error where the agent was configured otherwise when the plan was made.
+func (a *Agent) fits(plan mesh.Plan) error {
+	lane := plan.Lanes[0]
+	switch {
+	case lane.Name != a.config.Interface:
+		return fmt.Errorf("it is for interface %s, and --interface is %s", lane.Name, a.config.Interface)
+	case lane.ListenPort != a.config.ListenPort:
+		return fmt.Errorf("it is for port %d, and --listen-port is %d", lane.ListenPort, a.config.ListenPort)
+	case !slices.Equal(plan.Guard.Cluster, a.config.ClusterCIDRs):
+		return fmt.Errorf("it is for the pod CIDRs %s, and --cluster-cidr is %s", plan.Guard.Cluster, a.config.ClusterCIDRs)
+	}
+	return nil
+}
+
+// applyMissing is apply for a plan that may be older than what the kernel holds: nothing is removed, and no peer that is there is
+// changed. New peers are called once, so that those which still have a session with this node before its reboot give it up.
+func (a *Agent) applyMissing(plan mesh.Plan, guarded bool) (added int, err error) {
+	lane, key := plan.Lanes[0], a.identity()
+	empty := lane
+	empty.Peers = nil
+	if err := a.device.Set(empty, key, wg.SetOptions{}); err != nil {
+		return 0, fmt.Errorf("programming the wireguard: %w", err)
+	}
+	held, err := a.device.Peers()
+	if err != nil {
+		return 0, fmt.Errorf("reading the WireGuard device: %w", err)
+	}
+	fresh := len(held) == 0 // the kernel holds no mesh that could be newer
+	addressed, err := a.addressed()
+	if err != nil {
+		return 0, err
+	}
+	lane.Peers, plan.Routes = missing(plan, held)
+	steps := []struct {
+		part string
+		do   func() error
+		when bool
+	}{
+		{"guard", func() error { return a.setGuard(plan.Guard) }, fresh || !guarded},
+		{"forwarding", func() error { return a.router.EnableForwarding(families(plan.Guard.Own)) }, true},
+		{"wireguard", func() error { return a.device.Set(lane, key, wg.SetOptions{}) }, len(lane.Peers) > 0},
+		{"address", func() error { return a.router.SetAddresses(lane.Name, lane.Addresses, lane.MTU) }, fresh || !addressed},
+		{"route", func() error { return a.router.Add(plan.Routes) }, true},
+		{"call to the peers", func() error { return a.call(lane.Peers) }, len(lane.Peers) > 0},
+	}
+	var errs []error
+	for _, step := range steps {
+		if !step.when {
+			continue
+		}
+		err := step.do()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("programming the %s: %w", step.part, err))
+		}
+		if err != nil && !errors.Is(err, guard.ErrOthers) { // The guard itself is in place then.
+			break
+		}
+	}
+	return len(lane.Peers), errors.Join(errs...)
+}
+
+// missing are a plan's peers that the device does not hold, without the allowed IPs that would take something from one that it
+// holds; and the routes to where a peer leads.
+func missing(plan mesh.Plan, held []wg.PeerStatus) (peers []mesh.Peer, routes []mesh.Route) {
+	has := make(map[identity.PublicKey]bool, len(held))
+	leads := make(map[netip.Prefix]bool, 2*len(plan.Lanes[0].Peers))
+	var taken []netip.Prefix
+	for _, p := range held {
+		has[p.PublicKey] = true
+		taken = append(taken, p.AllowedIPs...)
+	}
+	for _, p := range taken {
+		leads[p] = true
+	}
+	for _, peer := range plan.Lanes[0].Peers {
+		if has[peer.PublicKey] {
+			continue
+		}
+		peer.AllowedIPs = slices.DeleteFunc(slices.Clone(peer.AllowedIPs), func(p netip.Prefix) bool {
+			return slices.ContainsFunc(taken, p.Overlaps)
+		})
+		if len(peer.AllowedIPs) == 0 {
+			continue
+		}
+		peers = append(peers, peer)
+		for _, p := range peer.AllowedIPs {
+			leads[p] = true
+		}
+	}
+	for _, r := range plan.Routes {
+		if r.Unreachable() || leads[r.Destination] {
+			routes = append(routes, r)
+		}
+	}
+	return peers, routes
+}
+
+// addressed says whether this node has an address in the mesh.
+func (a *Agent) addressed() (bool, error) {
+	all, err := a.router.LocalAddresses()
+	if err != nil {
+		return false, fmt.Errorf("listing this node's addresses: %w", err)
+	}
+	return slices.ContainsFunc(all, a.inCluster), nil
+}
+
+func (a *Agent) inCluster(addr netip.Addr) bool {
+	return slices.ContainsFunc(a.config.ClusterCIDRs, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
+// call makes peers hear from this node once. A call that is lost is repeated by WireGuard itself.
+func (a *Agent) call(peers []mesh.Peer) error {
+	keys := make([]identity.PublicKey, len(peers))
+	for i, p := range peers {
+		keys[i] = p.PublicKey
+	}
+	return errors.Join(a.device.Nudge(keys...), a.device.Settle())
+}
