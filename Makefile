@@ -25,11 +25,16 @@ demo: deps build control-plane ## Three nodes on this machine: wg show, ping, ip
 	$(LAB) demo
 
 .PHONY: test
-test: deps build control-plane lint ## Every test, lint included (needs root: namespaces and real packets)
+test: deps deps-kernel build control-plane lint ## Every test, lint included (needs root: namespaces and real packets)
 	./.ci/timed "unit and kernel tests" go test -count=1 -timeout 15m $$(go list ./... | grep -vE '/e2e$$|/e2e/lab|/internal/kube$$')
 	./.ci/timed "control plane, lab and API tests" go test -count=1 -timeout 15m -p 1 ./internal/kube ./e2e/lab/...
+	./.ci/timed "WireGuard of the kernel, in a virtual machine" go run ./e2e/vm -short -timeout 10m
 	./.ci/timed "fuzzing, 10 s a target" ./.ci/fuzz 10s
 	./.ci/timed "scenarios with real packets" go test -count=1 -timeout 40m -v ./e2e
+
+.PHONY: test-kernel
+test-kernel: deps-kernel ## The tests that drive the kernel, on Debian's, which has WireGuard, in a virtual machine
+	go run ./e2e/vm -timeout 30m
 
 .PHONY: test-unit
 test-unit: ## Only the tests that need neither root nor a control plane
@@ -50,6 +55,10 @@ control-plane: ## Build the real etcd, kube-apiserver and controller-manager onc
 .PHONY: deps
 deps: ## Install what the lab runs (ip, nft, wg, iperf3, tcpdump ...) by apt-get, where it is missing
 	@./.ci/deps
+
+.PHONY: deps-kernel
+deps-kernel: ## deps, and what the virtual machine of test-kernel needs (qemu)
+	@./.ci/deps kernel
 
 .PHONY: lab-up
 lab-up: deps build control-plane ## A lab of NODES (3) nodes that stays up; FAMILIES=ipv4|ipv6|dual UNDERLAY=ipv4|ipv6|dual

@@ -16,9 +16,9 @@ import (
 
 // pair is two nodes with a tunnel between them over IPv4 or IPv6.
 
-func pair(t *testing.T, addressA, addressB string) (a, b *node) {
+func pair(t *testing.T, mode Mode, addressA, addressB string) (a, b *node) {
 	t.Helper()
-	a, b = newNode(t, "a", Options{}), newNode(t, "b", Options{})
+	a, b = newNode(t, "a", Options{Mode: mode}), newNode(t, "b", Options{Mode: mode})
 	join(t, a, b)
 	a.run("ip", "address", "add", addressA, "dev", "under0", "nodad")
 	b.run("ip", "address", "add", addressB, "dev", "under0", "nodad")
@@ -41,10 +41,12 @@ var underlays = map[string][4]string{
 	"IPv6 underlay": {"fd00:5::1/64", "fd00:5::2/64", "fd00:5::3/64", "fd00:5::4/64"},
 }
 
-func TestTunnel(t *testing.T) {
+func TestTunnel(t *testing.T) { everyMode(t, testTunnel) }
+
+func testTunnel(t *testing.T, mode Mode) {
 	for name, addresses := range underlays {
 		t.Run(name, func(t *testing.T) {
-			a, b := pair(t, addresses[0], addresses[1])
+			a, b := pair(t, mode, addresses[0], addresses[1])
 			lane := a.lane(b.peer(endpoint(addresses[1]), "10.244.2.0/24"))
 			if sent := a.sent(func() { a.mustSet(lane) }); sent != 0 {
 				t.Errorf("the same lane again sent %d messages, want none", sent)
@@ -75,7 +77,8 @@ func TestTunnel(t *testing.T) {
 			a.run(big...)
 			a.run("ip", "link", "set", a.iface(), "mtu", "1420")
 			link := a.run("ip", "-details", "link", "show", a.iface())
-			for _, word := range []string{"alias warren.dev/lane", "tun type tun", "persist on", "mtu 1420"} {
+			words := map[Mode][]string{Userspace: {"tun type tun", "persist on"}, Kernel: {"wireguard"}}[mode]
+			for _, word := range append(words, "alias warren.dev/lane", "mtu 1420") {
 				if !strings.Contains(link, word) {
 					t.Errorf("the link has no %q: %s", word, link)
 				}
@@ -86,8 +89,10 @@ func TestTunnel(t *testing.T) {
 
 // TestShowconf reads back through the real wg what a lane became, after each of some changes.
 
-func TestShowconf(t *testing.T) {
-	n := newNode(t, "golden", Options{})
+func TestShowconf(t *testing.T) { everyMode(t, testShowconf) }
+
+func testShowconf(t *testing.T, mode Mode) {
+	n := newNode(t, "golden", Options{Mode: mode})
 	n1, n2, n3 := testPeer(1), testPeer(2), testPeer(3)
 	names := map[string]string{n.key.Public().String(): "SELF"}
 	for i, peer := range []mesh.Peer{n1, n2, n3} {
@@ -161,8 +166,10 @@ func TestShowconf(t *testing.T) {
 	}
 }
 
-func TestOnePeerAmongThousand(t *testing.T) {
-	n := newNode(t, "many", Options{})
+func TestOnePeerAmongThousand(t *testing.T) { everyMode(t, testOnePeerAmongThousand) }
+
+func testOnePeerAmongThousand(t *testing.T, mode Mode) {
+	n := newNode(t, "many", Options{Mode: mode})
 	var peers []mesh.Peer
 	for i := range 1000 {
 		peers = append(peers, testPeer(i+1))
@@ -193,8 +200,10 @@ func TestOnePeerAmongThousand(t *testing.T) {
 	}
 }
 
-func TestNothingIsRemovedWithoutPrune(t *testing.T) {
-	n := newNode(t, "keep", Options{})
+func TestNothingIsRemovedWithoutPrune(t *testing.T) { everyMode(t, testNothingIsRemovedWithoutPrune) }
+
+func testNothingIsRemovedWithoutPrune(t *testing.T, mode Mode) {
+	n := newNode(t, "keep", Options{Mode: mode})
 	n.mustSet(n.lane(testPeer(1), testPeer(2)))
 	less := testPeer(1)
 	less.AllowedIPs = prefixList("10.250.0.0/24")
@@ -214,8 +223,10 @@ func TestNothingIsRemovedWithoutPrune(t *testing.T) {
 	}
 }
 
-func TestAuditRepairs(t *testing.T) {
-	n := newNode(t, "audit", Options{})
+func TestAuditRepairs(t *testing.T) { everyMode(t, testAuditRepairs) }
+
+func testAuditRepairs(t *testing.T, mode Mode) {
+	n := newNode(t, "audit", Options{Mode: mode})
 	lane := n.lane(testPeer(1), testPeer(2))
 	n.mustSet(lane)
 	want := n.run("wg", "showconf", n.iface())

@@ -62,6 +62,8 @@ func (d *Device) ensure(name string) error {
 		return err
 	}
 	if d.name != name || d.running != running {
+		// Peers may have sessions with the one that was deleted, and would keep to them for 15 s and more.
+		d.greet = d.greet || d.name == name && d.running != incarnation{}
 		d.name, d.running, d.known, d.nudged = name, running, nil, nil
 	}
 	return nil

@@ -27,6 +27,8 @@ type node struct {
 	netns  int // file descriptor
 	device *Device
 	key    identity.PrivateKey
+	// mode is what open uses unless told otherwise.
+	mode Mode
 	// messages counts what OnMessage said.
 	messages int
 }
@@ -35,7 +37,10 @@ type node struct {
 func newNode(t *testing.T, name string, options Options) *node {
 	t.Helper()
 	isolated.Need(t)
-	n := &node{t: t, name: name, key: identity.NewPrivateKey()}
+	n := &node{t: t, name: name, key: identity.NewPrivateKey(), mode: options.Mode}
+	if n.mode == "" {
+		n.mode = Userspace
+	}
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
@@ -61,11 +66,29 @@ func newNode(t *testing.T, name string, options Options) *node {
 	return n
 }
 
+// everyMode runs a test on the userspace device, and on the kernel's where there is one.
+func everyMode(t *testing.T, test func(t *testing.T, mode Mode)) {
+	t.Helper()
+	isolated.Need(t)
+	kernel, err := Probe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []Mode{Userspace, Kernel} {
+		t.Run(string(mode), func(t *testing.T) {
+			if mode == Kernel && !kernel {
+				t.Skip("this kernel has no WireGuard: make test-kernel runs this on one that has")
+			}
+			test(t, mode)
+		})
+	}
+}
+
 // open opens the device, as an agent that starts anew does.
 func (n *node) open(options Options) {
 	n.t.Helper()
 	if options.Mode == "" {
-		options.Mode = Userspace
+		options.Mode = n.mode
 	}
 	options.LogDir = n.t.TempDir()
 	options.OnMessage = func(sent int) { n.messages += sent }

@@ -32,7 +32,22 @@ func (d *Device) Settle() error {
 
 // hello makes every peer hear from us once, so that it gives up its session with a device that is no more. A lost handshake is
 // repeated by WireGuard itself.
-func (d *Device) hello() error { return errors.Join(d.nudge(nil), d.settle()) }
+func (d *Device) hello() error {
+	if (d.running.socket == socket{}) {
+		// The kernel's device says nothing while it is down, as a new one is.
+		link, err := d.lookup(d.name)
+		if err != nil {
+			return err
+		}
+		if link == nil {
+			return fmt.Errorf("link %s was deleted just now", d.name)
+		}
+		if err := d.links.LinkSetUp(link); err != nil {
+			return fmt.Errorf("setting link %s up: %w", d.name, err)
+		}
+	}
+	return errors.Join(d.nudge(nil), d.settle())
+}
 
 func (d *Device) nudge(keys []identity.PublicKey) error {
 	device, err := d.client.device(d.name)

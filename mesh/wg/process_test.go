@@ -19,7 +19,7 @@ import (
 func TestTunnelProcess(t *testing.T) {
 	for name, signal := range map[string]unix.Signal{"killed": unix.SIGKILL, "terminated": unix.SIGTERM} {
 		t.Run(name, func(t *testing.T) {
-			a, b := pair(t, "192.168.5.1/24", "192.168.5.2/24")
+			a, b := pair(t, Userspace, "192.168.5.1/24", "192.168.5.2/24")
 			a.run("ip", "link", "set", a.iface(), "mtu", "1380")
 			kernel := func() string {
 				text := a.run("ip", "address", "show", a.iface()) + a.run("ip", "route", "show", "dev", a.iface())
@@ -67,8 +67,10 @@ func TestForeignSocket(t *testing.T) {
 	}
 }
 
-func TestPortInUse(t *testing.T) {
-	n := newNode(t, "port", Options{})
+func TestPortInUse(t *testing.T) { everyMode(t, testPortInUse) }
+
+func testPortInUse(t *testing.T, mode Mode) {
+	n := newNode(t, "port", Options{Mode: mode})
 	n.run("ip", "link", "add", "other", "type", "bridge")
 	n.mustSet(n.lane())
 	n.run("ip", "link", "set", n.iface(), "up")
@@ -77,7 +79,7 @@ func TestPortInUse(t *testing.T) {
 	eventually(t, "the port is taken", 2*time.Second, func() bool {
 		return strings.Contains(n.run("ss", "-lun"), ":51820")
 	})
-	second := &node{t: t, name: "other", netns: n.netns, key: n.key}
+	second := &node{t: t, name: "other", netns: n.netns, key: n.key, mode: mode}
 	second.open(Options{})
 	err := second.set(other, SetOptions{})
 	if err == nil || !strings.Contains(err.Error(), "setting port 51820 of device laneother: another socket has the UDP port") {

@@ -6,8 +6,10 @@ import (
 	"time"
 )
 
-func TestRoamedEndpointIsKept(t *testing.T) {
-	a, b := pair(t, "192.168.5.1/24", "192.168.5.2/24")
+func TestRoamedEndpointIsKept(t *testing.T) { everyMode(t, testRoamedEndpointIsKept) }
+
+func testRoamedEndpointIsKept(t *testing.T, mode Mode) {
+	a, b := pair(t, mode, "192.168.5.1/24", "192.168.5.2/24")
 	claim := b.peer("192.168.5.2:51820", "10.244.2.0/24")
 	roamed := netip.MustParseAddrPort("192.168.5.7:51820")
 	b.run("ip", "address", "del", "192.168.5.2/24", "dev", "under0")
@@ -45,10 +47,12 @@ func TestRoamedEndpointIsKept(t *testing.T) {
 	}
 }
 
-func TestAddressChange(t *testing.T) {
+func TestAddressChange(t *testing.T) { everyMode(t, testAddressChange) }
+
+func testAddressChange(t *testing.T, mode Mode) {
 	for name, addresses := range underlays {
 		t.Run(name, func(t *testing.T) {
-			a, b := pair(t, addresses[0], addresses[1])
+			a, b := pair(t, mode, addresses[0], addresses[1])
 			b.run("ip", "address", "del", addresses[1], "dev", "under0")
 			b.run("ip", "address", "add", addresses[2], "dev", "under0", "nodad")
 			if err := b.device.Nudge(a.key.Public()); err != nil {
@@ -63,8 +67,10 @@ func TestAddressChange(t *testing.T) {
 	}
 }
 
-func TestNudgeKeepsOwnKeepalive(t *testing.T) {
-	n := newNode(t, "nudge", Options{})
+func TestNudgeKeepsOwnKeepalive(t *testing.T) { everyMode(t, testNudgeKeepsOwnKeepalive) }
+
+func testNudgeKeepsOwnKeepalive(t *testing.T, mode Mode) {
+	n := newNode(t, "nudge", Options{Mode: mode})
 	silent, kept, plain := testPeer(1), testPeer(2), testPeer(3)
 	silent.Endpoint = netip.AddrPort{}
 	kept.Keepalive = 25 * time.Second
@@ -99,8 +105,10 @@ func TestNudgeKeepsOwnKeepalive(t *testing.T) {
 	}
 }
 
-func TestPeerWithoutEndpoint(t *testing.T) {
-	a, b := newNode(t, "a", Options{}), newNode(t, "b", Options{})
+func TestPeerWithoutEndpoint(t *testing.T) { everyMode(t, testPeerWithoutEndpoint) }
+
+func testPeerWithoutEndpoint(t *testing.T, mode Mode) {
+	a, b := newNode(t, "a", Options{Mode: mode}), newNode(t, "b", Options{Mode: mode})
 	join(t, a, b)
 	a.run("ip", "address", "add", "192.168.5.1/24", "dev", "under0")
 	b.run("ip", "address", "add", "192.168.5.2/24", "dev", "under0")

@@ -1,0 +1,44 @@
+// Package job is what the virtual machine's maker and its first process tell each other.
+package job
+
+import (
+	"fmt"
+	"strings"
+)
+
+const (
+	// File has the jobs in the guest, as a JSON array.
+	File = "/jobs.json"
+	// Output is the guest's serial port for what the tests print. The first port is the kernel's console.
+	Output = "/dev/ttyS1"
+	// Results is the one for results, one a line.
+	Results = "/dev/ttyS2"
+	// Up is the first line of Results: the kernel and its files work.
+	Up = "up"
+	// Begin is how a line of Output begins that has the name of the package whose tests follow.
+	Begin = "==> "
+)
+
+// Job is one package's tests.
+type Job struct {
+	// Package is the folder of the package in the repository.
+	Package string
+	// Dir has the test binary ("test") and the package's testdata in the guest.
+	Dir string
+	// Args are the test binary's.
+	Args []string
+}
+
+// Result is how a job ended.
+type Result struct {
+	Package string
+	Code    int
+}
+
+func (r Result) String() string { return fmt.Sprintf("%s %d", r.Package, r.Code) }
+
+// ParseResult reads what Result.String wrote.
+func ParseResult(line string) (r Result, ok bool) {
+	n, err := fmt.Sscanf(strings.TrimSpace(line), "%s %d", &r.Package, &r.Code)
+	return r, err == nil && n == 2
+}

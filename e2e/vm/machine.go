@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// machine is a virtual machine that runs the jobs of its files and ends.
+type machine struct {
+	dir            string // for its logs
+	kernel, initrd string
+	timeout        time.Duration
+	out            io.Writer
+}
+
+const (
+	// bootTimeout is how long a kernel may take until its first process speaks. Emulation takes a tenth of it on an idle machine.
+	bootTimeout = 2 * time.Minute
+	// tailSize is how much of the kernel's log is shown where something went wrong, in bytes.
+	tailSize = 4 << 10
+)
+
+// errNotUp says that the guest's first process never spoke.
+var errNotUp = errors.New("the virtual machine did not start")
+
+// run boots the machine and checks what it reports, with KVM where it works and none was chosen, else by emulation.
+func (m machine) run(ctx context.Context, accel string, packages []string) error {
+	if accel != "" {
+		return m.boot(ctx, accel, packages)
+	}
+	if kvm, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err == nil {
+		_ = kvm.Close() // it was only tried
+		err := m.boot(ctx, "kvm", packages)
+		if !errors.Is(err, errNotUp) {
+			return err
+		}
+		fmt.Fprintf(m.out, "KVM does not work here: %v\n", err)
+	}
+	return m.boot(ctx, "tcg", packages)
+}
+
+// boot runs the machine once.
+func (m machine) boot(ctx context.Context, accel string, packages []string) error {
+	fmt.Fprintf(m.out, "booting (%s)\n", accel)
+	ctx, cancel := context.WithTimeoutCause(ctx, m.timeout, fmt.Errorf("the machine was ended after %s", m.timeout))
+	defer cancel()
+	console := filepath.Join(m.dir, "console")
+	qemu := m.qemu(ctx, accel, console)
+	r := &report{out: m.out, started: time.Now(), packages: map[string]*count{}}
+	// The machine cannot wait for its first process for ever: one that hangs there is not up.
+	notUp := time.AfterFunc(bootTimeout, cancel)
+	r.onUp = func() { notUp.Stop() }
+	said, err := m.watch(qemu, r)
+	log, logErr := os.ReadFile(console) //nolint:gosec // our own
+	text := string(log)
+	switch {
+	case !r.up:
+		return fmt.Errorf("%w: %w: %s %s", errNotUp, err, said, tail(text))
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w; the kernel said: %s", context.Cause(ctx), tail(text))
+	case err != nil || logErr != nil:
+		return errors.Join(err, logErr)
+	case broken(text):
+		return fmt.Errorf("the kernel is broken: %s", tail(text))
+	}
+	return r.check(packages)
+}
+
+// qemu is the machine's command. Its serial ports are the console, a file, and the files 3 and 4.
+func (m machine) qemu(ctx context.Context, accel, console string) *exec.Cmd {
+	how := map[string]string{"kvm": "kvm", "tcg": "tcg,thread=multi,tb-size=256"}[accel]
+	c := exec.CommandContext(ctx, "qemu-system-x86_64", "-machine", "pc", "-accel", how, "-cpu", "max", "-smp", "2", "-m", "1536", //nolint:gosec // our words
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-kernel", m.kernel, "-initrd", m.initrd,
+		"-append", "console=ttyS0 loglevel=4 panic=-1 oops=panic tsc=reliable no_timer_check nowatchdog mitigations=off audit=0 rdinit=/init",
+		"-serial", "file:"+console, "-serial", "file:/dev/fd/3", "-serial", "file:/dev/fd/4")
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	c.WaitDelay = 5 * time.Second
+	return c
+}
+
+// watch runs the machine to its end while the report reads what it says, and is what qemu itself had to say.
+func (m machine) watch(qemu *exec.Cmd, r *report) (said string, err error) {
+	var all bytes.Buffer
+	qemu.Stdout, qemu.Stderr = &all, &all
+	var readers sync.WaitGroup
+	for _, read := range []func(io.Reader){r.readOutput, r.readResults} {
+		from, to, err := os.Pipe()
+		if err != nil {
+			return "", err
+		}
+		qemu.ExtraFiles = append(qemu.ExtraFiles, to)
+		readers.Go(func() {
+			read(from)
+			_ = from.Close() // it is at its end
+		})
+	}
+	err = qemu.Run()
+	for _, to := range qemu.ExtraFiles {
+		_ = to.Close() // and so the readers end
+	}
+	readers.Wait()
+	if err != nil {
+		err = fmt.Errorf("running qemu: %w", err)
+	}
+	return strings.TrimSpace(all.String()), err
+}
+
+// broken is whether the kernel says so of itself.
+func broken(console string) bool {
+	for _, sign := range []string{"Kernel panic", "BUG:", "Oops:", "general protection fault"} {
+		if strings.Contains(console, sign) {
+			return true
+		}
+	}
+	return false
+}
+
+func tail(text string) string { return strings.TrimSpace(text[max(0, len(text)-tailSize):]) }

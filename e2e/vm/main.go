@@ -1,0 +1,81 @@
+// Command vm runs the tests of the packages that drive the kernel as root on a stock Debian kernel, which has WireGuard, in a
+// virtual machine. It prints every test that ran and every skip with its reason, and fails where one fails, none ran, the
+// kernel panicked or the time is over.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/warren-mesh/warren/e2e/vm/job"
+)
+
+type options struct {
+	short   bool
+	kernel  string
+	accel   string
+	run     string
+	cache   string
+	timeout time.Duration
+}
+
+func main() {
+	os.Exit(run())
+}
+
+func run() int {
+	var o options
+	flag.BoolVar(&o.short, "short", false, "only the telling tests")
+	flag.StringVar(&o.kernel, "kernel", "", "Debian `package` of the kernel (the archive's newest cloud kernel)")
+	flag.StringVar(&o.accel, "accel", "", "kvm or tcg, which is emulation (kvm where it works, else tcg)")
+	flag.StringVar(&o.run, "run", "", "only the tests that match this `regexp`")
+	flag.StringVar(&o.cache, "cache", ".cache/vm", "`folder` for kernels")
+	flag.DurationVar(&o.timeout, "timeout", 20*time.Minute, "when to end the machine")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := test(ctx, o, flag.Args(), os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "vm:", err)
+		return 1
+	}
+	return 0
+}
+
+// test runs the packages, by default all of the suite, and prints to out.
+func test(ctx context.Context, o options, packages []string, out io.Writer) (err error) {
+	jobs, err := choose(o, packages)
+	if err != nil {
+		return err
+	}
+	k, err := fetchKernel(ctx, o.cache, o.kernel, out)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "warren-vm-")
+	if err != nil {
+		return fmt.Errorf("making temporary folder: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	initrd := filepath.Join(dir, "initrd")
+	if err := writeInitrd(ctx, initrd, dir, k, jobs); err != nil {
+		return fmt.Errorf("making the machine's files: %w", err)
+	}
+	m := machine{dir: dir, kernel: k.image, initrd: initrd, timeout: o.timeout, out: out}
+	return m.run(ctx, o.accel, names(jobs))
+}
+
+func names(jobs []job.Job) []string {
+	var all []string
+	for _, j := range jobs {
+		all = append(all, j.Package)
+	}
+	return all
+}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/warren-mesh/warren/e2e/vm/job"
+)
+
+// suite is what runs on the kernel with WireGuard, in this order: the package, and of its tests the telling ones as a regular
+// expression; empty is none of them.
+var suite = []struct{ folder, telling string }{
+	{"mesh/wg", "^Test(Kernel|Tunnel|AdoptionLosesNothing|DeletedLinkIsMadeAnew|RoamedEndpointIsKept|AddressChange)$/^kernel$"},
+	{"mesh/wg/tunnel", ""},
+	{"mesh/route", ""},
+	{"mesh/guard", ""},
+	{"internal/nft", ""},
+	{"internal/podnet", ""},
+}
+
+// choose makes jobs of the suite, or of the given packages.
+func choose(o options, packages []string) ([]job.Job, error) {
+	for i, name := range packages {
+		packages[i] = path.Clean(strings.TrimSuffix(name, "/"))
+	}
+	var jobs []job.Job
+	for _, s := range suite {
+		if len(packages) > 0 && !slices.Contains(packages, s.folder) || o.short && s.telling == "" {
+			continue
+		}
+		args := []string{"-test.v", "-test.count=1", "-test.timeout=" + o.timeout.String()}
+		switch {
+		case o.run != "":
+			args = append(args, "-test.run="+o.run)
+		case o.short:
+			args = append(args, "-test.run="+s.telling)
+		}
+		jobs = append(jobs, job.Job{Package: s.folder, Dir: "/src/" + s.folder, Args: args})
+	}
+	if len(jobs) == 0 || len(packages) > len(jobs) {
+		return nil, fmt.Errorf("packages %v are not all in the suite", packages)
+	}
+	return jobs, nil
+}
