@@ -15,7 +15,8 @@ import (
 type Stream struct {
 	conn net.Conn
 	stop chan struct{}
-	wait sync.WaitGroup
+	// sender and receiver are the two goroutines.
+	sender, receiver sync.WaitGroup
 
 	mu     sync.Mutex // guards the rest
 	result StreamResult
@@ -35,7 +36,11 @@ type StreamResult struct {
 }
 
 func (r StreamResult) String() string {
-	return fmt.Sprintf("%d sent, %d lost, %d duplicated, longest gap %s", r.Sent, r.Lost, r.Duplicated, r.LongestGap.Round(time.Millisecond))
+	text := fmt.Sprintf("%d sent, %d lost, %d duplicated, longest gap %s", r.Sent, r.Lost, r.Duplicated, r.LongestGap.Round(time.Millisecond))
+	if r.SendError != nil {
+		text += ", sending: " + r.SendError.Error()
+	}
+	return text
 }
 
 // Stream begins to send datagrams of size bytes, at least 8, one every interval.
@@ -45,8 +50,8 @@ func (h *Host) Stream(ctx context.Context, to netip.Addr, interval time.Duration
 		return nil, fmt.Errorf("%s: streaming to %s: %w", h.Name, to, err)
 	}
 	s := &Stream{conn: conn, stop: make(chan struct{}), seen: map[sequence]bool{}}
-	s.wait.Go(func() { s.send(interval, max(size, sequenceSize)) })
-	s.wait.Go(s.receive)
+	s.sender.Go(func() { s.send(interval, max(size, sequenceSize)) })
+	s.receiver.Go(s.receive)
 	return s, nil
 }
 
@@ -114,6 +119,7 @@ const lastWait = time.Second
 // Stop ends the stream, waits for what is under way, and says what came of it.
 func (s *Stream) Stop() StreamResult {
 	close(s.stop)
+	s.sender.Wait() // it may be about to send one more
 	deadline := time.Now().Add(lastWait)
 	for time.Now().Before(deadline) {
 		s.mu.Lock()
@@ -125,7 +131,7 @@ func (s *Stream) Stop() StreamResult {
 		time.Sleep(5 * time.Millisecond)
 	}
 	_ = s.conn.Close() // ends the receiver
-	s.wait.Wait()
+	s.receiver.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.result.Lost = s.result.Sent - s.result.Received
