@@ -12,9 +12,9 @@ import (
 
 // programs are what the tests and the kernel run, taken from this machine with their libraries.
 var programs = []string{
-	"sh", "cat", "ls", "sleep", "timeout", "nsenter", "sysctl", "grep", "modprobe",
+	"sh", "cat", "ls", "sleep", "timeout", "nsenter", "sysctl", "grep", "sed", "modprobe",
 	"ip", "bridge", "tc", "ss", "nft", "wg", "ping", "tcpdump", "conntrack",
-	"iptables", "iptables-save", "ip6tables", "ip6tables-save", "iptables-nft", "ip6tables-nft",
+	"iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore", "iptables-nft", "ip6tables-nft",
 }
 
 // optional are not on every machine. Tests that lack them say so.
