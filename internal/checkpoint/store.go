@@ -36,6 +36,8 @@ type Store struct {
 	// known is the digest of what the file is known to hold, and file how it looked then; nil where it is not known.
 	known [sha256.Size]byte
 	file  fs.FileInfo
+	// saved is the plan of the last Save that left the file with it, so that the same again need not be encoded.
+	saved mesh.Plan
 }
 
 // New is a store in a folder. Nothing is read or written yet.
@@ -49,7 +51,7 @@ func (s *Store) Path() string { return filepath.Join(s.dir, FileName) }
 func (s *Store) Load(node string, key identity.PublicKey) (mesh.Plan, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.file = nil
+	s.file, s.saved = nil, mesh.Plan{}
 	content, info, err := read(s.Path())
 	if err != nil {
 		return mesh.Plan{}, err
@@ -110,16 +112,21 @@ func check(info fs.FileInfo) error {
 }
 
 // Save makes the plan the one on disk, and says whether that took a write: none where the file holds it already. Whatever
-// happens meanwhile, the file holds one plan or the other, whole.
+// happens meanwhile, the file holds one plan or the other, whole. The plan is kept, and must not be changed after.
 func (s *Store) Save(plan mesh.Plan) (written bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	untouched := s.untouched()
+	if untouched && plan.Equal(s.saved) {
+		return false, nil
+	}
 	content, err := Encode(plan)
 	if err != nil {
 		return false, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	digest := sha256.Sum256(content)
-	if s.untouched() && digest == s.known {
+	if untouched && digest == s.known {
+		s.saved = plan
 		return false, nil
 	}
 	s.file = nil
@@ -127,7 +134,7 @@ func (s *Store) Save(plan mesh.Plan) (written bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("writing the last good plan: %w", err)
 	}
-	s.known, s.file = digest, info
+	s.known, s.file, s.saved = digest, info, plan
 	return true, nil
 }
 

@@ -44,9 +44,6 @@ func IIFNameNot(n string) Part { return Part{meta(expr.MetaKeyIIFNAME), name(exp
 // OIFName matches the interface that a packet leaves by: `oifname "wrp*"`.
 func OIFName(n string) Part { return Part{meta(expr.MetaKeyOIFNAME), name(expr.CmpOpEq, n)} }
 
-// IIFNameIn is `iifname @set`.
-func IIFNameIn(set string) Part { return Part{meta(expr.MetaKeyIIFNAME), lookup(set, false)} }
-
 // OIFNameIn is `oifname @set`.
 func OIFNameIn(set string) Part { return Part{meta(expr.MetaKeyOIFNAME), lookup(set, false)} }
 
@@ -70,9 +67,6 @@ func SaddrIn(f Family, set string) Part { return append(address(f, false), looku
 
 // SaddrNotIn is `ip saddr != @set`.
 func SaddrNotIn(f Family, set string) Part { return append(address(f, false), lookup(set, true)) }
-
-// DaddrIn is `ip daddr @set`.
-func DaddrIn(f Family, set string) Part { return append(address(f, true), lookup(set, false)) }
 
 // DaddrNotIn is `ip daddr != @set`.
 func DaddrNotIn(f Family, set string) Part { return append(address(f, true), lookup(set, true)) }

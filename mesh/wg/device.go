@@ -1,7 +1,8 @@
 // Package wg drives a WireGuard device to the state that a plan's lane wants: the kernel's device where the kernel has
 // WireGuard, else the userspace one in a process of its own (package tunnel). The types of wgctrl stop here.
 //
-// The lane's addresses, MTU, whether it is up, and the routes over it are mesh/route's.
+// The lane's addresses, MTU, whether it is up, and the routes over it are mesh/route's; but a kernel's device that was made again is
+// set up here, before it calls its peers.
 package wg
 
 import (

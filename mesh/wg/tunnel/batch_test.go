@@ -16,33 +16,17 @@ import (
 
 // TestBatches: what waits is read at once, in order, and a packet of many segments that waits behind others is read whole.
 func TestBatches(t *testing.T) {
-	isolated.Need(t)
-	link, _, err := openTUN("lane0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer link.Close()
-	b, err := newBatched(link, "lane0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	b, socket := openBatched(t)
 	if got := ip(t, "-details", "link", "show", "lane0"); !strings.Contains(got, "gso_max_segs 64 ") {
 		t.Errorf("segments are not limited: %s", got)
 	}
-	ip(t, "link", "set", "lane0", "up")
-	ip(t, "address", "add", "10.244.1.1/24", "dev", "lane0")
-	socket, err := net.Dial("udp4", "10.244.1.2:5000")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer socket.Close()
 	const singles, size = maxWaiting - 1, 100
 	for i := range singles {
 		if _, err := socket.Write(numbered(i, size)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	sendSegments(t, socket.(*net.UDPConn), singles, size)
+	sendSegments(t, socket, singles, size)
 
 	r := reader{t: t, b: b}
 	for len(r.numbers) < singles+maxSegments && r.read() {
@@ -63,23 +47,7 @@ func TestBatches(t *testing.T) {
 
 // TestBatchOfOne: a packet that comes alone does not wait for a second.
 func TestBatchOfOne(t *testing.T) {
-	isolated.Need(t)
-	link, _, err := openTUN("lane0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer link.Close()
-	b, err := newBatched(link, "lane0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ip(t, "link", "set", "lane0", "up")
-	ip(t, "address", "add", "10.244.1.1/24", "dev", "lane0")
-	socket, err := net.Dial("udp4", "10.244.1.2:5000")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer socket.Close()
+	b, socket := openBatched(t)
 	if _, err := socket.Write(numbered(0, 100)); err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +63,29 @@ func TestBatchOfOne(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Fatal("it waits")
 	}
+}
+
+// openBatched makes a TUN that is up, and a socket whose packets go there. They end with the test.
+func openBatched(t *testing.T) (*batched, *net.UDPConn) {
+	t.Helper()
+	isolated.Need(t)
+	link, _, err := openTUN("lane0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = link.Close() })
+	b, err := newBatched(link, "lane0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ip(t, "link", "set", "lane0", "up")
+	ip(t, "address", "add", "10.244.1.1/24", "dev", "lane0")
+	socket, err := net.DialUDP("udp4", nil, &net.UDPAddr{IP: net.IPv4(10, 244, 1, 2), Port: 5000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = socket.Close() })
+	return b, socket
 }
 
 func numbered(number, size int) []byte {
