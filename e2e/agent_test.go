@@ -53,7 +53,7 @@ func TestPublish(t *testing.T) {
 	s.meshed(ctx, t)
 	n1 := s.Node("n1")
 	published := s.claim(ctx, t, "n1")
-	key, err := identity.ParsePublicKey(strings.TrimSpace(run(ctx, t, &n1.Host, "", "wg", "show", "warren0", "public-key")))
+	key, err := identity.ParsePublicKey(publicKey(ctx, t, n1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,10 +143,7 @@ func TestAMalformedNode(t *testing.T) {
 	ctx := testContext(t)
 	s := newScene(ctx, t, lab.Options{Nodes: 2, PodFamilies: lab.Dual})
 	s.meshed(ctx, t)
-	stream, err := s.pod("n1").Stream(ctx, s.pod("n2").Address(true), time.Millisecond, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stream := s.stream(ctx, t, "n1", "n2")
 	bad := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "bad", Annotations: map[string]string{
 		mesh.AnnotationPublicKey: "bm90IGEga2V5",
 	}}}
@@ -206,7 +203,7 @@ func TestLooking(t *testing.T) {
 	s := newScene(ctx, t, lab.Options{Nodes: 2, PodFamilies: lab.Dual})
 	s.meshed(ctx, t)
 	n1, n2 := s.Node("n1"), s.Node("n2")
-	key := strings.TrimSpace(run(ctx, t, &n2.Host, "", "wg", "show", "warren0", "public-key"))
+	key := publicKey(ctx, t, n2)
 
 	// A packet of the node's own with a pod's address as source, by the wrong way, is stopped and counted.
 	run(ctx, t, &n1.Host, "", "ip", "route", "add", n2.PodCIDRs[0].Addr().Next().Next().String(), "via", "172.30.0.1")

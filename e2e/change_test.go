@@ -52,11 +52,8 @@ func TestANodeIsDeleted(t *testing.T) {
 	s := newScene(ctx, t, lab.Options{Nodes: 3, PodFamilies: lab.Dual})
 	s.meshed(ctx, t)
 	gone, n1 := s.Node("n3"), s.Node("n1")
-	stream, err := s.pod("n1").Stream(ctx, s.pod("n2").Address(true), time.Millisecond, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key := strings.TrimSpace(run(ctx, t, &gone.Host, "", "wg", "show", "warren0", "public-key"))
+	stream := s.stream(ctx, t, "n1", "n2")
+	key := publicKey(ctx, t, gone)
 	goneAddresses := gone.Pod("p1").Addresses
 	if err := s.DeleteNodeObject(ctx, gone.Name); err != nil {
 		t.Fatal(err)

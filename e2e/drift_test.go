@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -27,10 +26,7 @@ func TestByHand(t *testing.T) {
 	s := newScene(ctx, t, lab.Options{Nodes: 3})
 	s.meshed(ctx, t)
 	n1, n2, n3 := s.Node("n1"), s.Node("n2"), s.Node("n3")
-	key := func(n *lab.Node) string {
-		return strings.TrimSpace(run(ctx, t, &n.Host, "", "wg", "show", "warren0", "public-key"))
-	}
-	key2, key3 := key(n2), key(n3)
+	key2, key3 := publicKey(ctx, t, n2), publicKey(ctx, t, n3)
 	cidr := n2.PodCIDRs[0].String()
 	want := driftOf(ctx, t, n1)
 	for _, fault := range []struct {

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/warren-mesh/warren/e2e/lab"
 )
@@ -159,10 +158,7 @@ func TestAgentsEndChangesNothing(t *testing.T) {
 		{"SIGKILL", func(n *lab.Node) error { return n.KillAgent() }},
 	} {
 		n := s.Node("n1")
-		stream, err := s.pod("n1").Stream(ctx, s.pod("n2").Address(true), time.Millisecond, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
+		stream := s.stream(ctx, t, "n1", "n2")
 		before, err := n.Run(ctx, "sh", "-c", "ip -d address; ip route show table all; ip -6 route show table all; nft -s list ruleset; wg show all allowed-ips")
 		if err != nil {
 			t.Fatal(err)

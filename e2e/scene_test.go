@@ -137,6 +137,22 @@ func (s *scene) sealed(ctx context.Context, t *testing.T) {
 	}
 }
 
+// stream begins to send a thousand small datagrams a second from the first pod of a node to that of another, and back.
+func (s *scene) stream(ctx context.Context, t *testing.T, from, to string) *lab.Stream {
+	t.Helper()
+	stream, err := s.pod(from).Stream(ctx, s.pod(to).Address(true), time.Millisecond, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stream
+}
+
+// publicKey is the key of a node's device.
+func publicKey(ctx context.Context, t *testing.T, n *lab.Node) string {
+	t.Helper()
+	return strings.TrimSpace(run(ctx, t, &n.Host, "", "wg", "show", "warren0", "public-key"))
+}
+
 // eventually tries until it succeeds, and fails the test with the last error after limit. It returns how long it took.
 func eventually(ctx context.Context, t *testing.T, limit time.Duration, try func() error) time.Duration {
 	t.Helper()

@@ -26,11 +26,8 @@ func TestACopiedKey(t *testing.T) {
 	s := newScene(ctx, t, lab.Options{Nodes: 3})
 	s.meshed(ctx, t)
 	// n1 is the oldest Node of the lab, and the thief.
-	victim := strings.TrimSpace(run(ctx, t, &s.Node("n3").Host, "", "wg", "show", "warren0", "public-key"))
-	stream, err := s.pod("n2").Stream(ctx, s.pod("n3").Address(true), time.Millisecond, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
+	victim := publicKey(ctx, t, s.Node("n3"))
+	stream := s.stream(ctx, t, "n2", "n3")
 	if err := s.Node("n1").StopAgent(ctx); err != nil { // or it would put its own key back
 		t.Fatal(err)
 	}
@@ -63,10 +60,7 @@ func TestNodeKeys(t *testing.T) {
 	ctx := testContext(t)
 	s := newScene(ctx, t, lab.Options{Nodes: 2})
 	s.meshed(ctx, t)
-	stream, err := s.pod("n1").Stream(ctx, s.pod("n2").Address(true), time.Millisecond, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stream := s.stream(ctx, t, "n1", "n2")
 	keys := s.nodeKeys(t)
 	if err := keys.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
 		t.Fatal(err)
@@ -126,7 +120,7 @@ func TestATakenKey(t *testing.T) {
 	s := newScene(ctx, t, lab.Options{Nodes: 2})
 	s.meshed(ctx, t)
 	n2 := s.Node("n2")
-	lost, err := identity.ParsePublicKey(strings.TrimSpace(run(ctx, t, &n2.Host, "", "wg", "show", "warren0", "public-key")))
+	lost, err := identity.ParsePublicKey(publicKey(ctx, t, n2))
 	if err != nil {
 		t.Fatal(err)
 	}

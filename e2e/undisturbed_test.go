@@ -62,10 +62,7 @@ func TestUndisturbed(t *testing.T) {
 		}},
 	} {
 		t.Run(event.name, func(t *testing.T) {
-			stream, err := s.pod("n1").Stream(ctx, s.pod("n2").Address(true), time.Millisecond, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
+			stream := s.stream(ctx, t, "n1", "n2")
 			pause(ctx, 500*time.Millisecond)
 			if err := event.happen(); err != nil {
 				t.Fatal(err)
