@@ -9,12 +9,6 @@ import (
 	"github.com/warren-mesh/warren/crypto/identity"
 )
 
-// The bytes that WireGuard adds to a packet: an outer IP header (20 or 40), UDP (8) and its own header and tag (32).
-const (
-	OverheadIPv4 = 60
-	OverheadIPv6 = 80
-)
-
 // Local is what a node knows of itself and how it was configured.
 type Local struct {
 	// Name is its Node's.
@@ -23,10 +17,13 @@ type Local struct {
 	// Interface is the lane's name.
 	Interface  string
 	ListenPort uint16
-	// MTU is the lane's in bytes; 0 takes it from UnderlayMTU.
+	// MTU is the lane's in bytes; 0 takes it from PathMTU and UnderlayMTU.
 	MTU int
 	// UnderlayMTU is that of the link which holds the node's addresses, in bytes.
 	UnderlayMTU int
+	// PathMTU gives the MTU of the underlay's route to an address, in bytes; 0 where none leads there. It may be nil, and gives
+	// the same for the same address during one Compute.
+	PathMTU func(netip.Addr) int
 	// ClusterCIDRs are the cluster's pod CIDRs and ServiceCIDRs its services', both families.
 	ClusterCIDRs []netip.Prefix
 	ServiceCIDRs []netip.Prefix
@@ -60,9 +57,9 @@ func Compute(local Local, nodes []Node) Result {
 	mesh := Addresses(own)
 	lane := Lane{
 		Name: local.Interface, PublicKey: local.PublicKey, ListenPort: local.ListenPort,
-		MTU: laneMTU(local), Addresses: hostPrefixes(mesh), Peers: make([]Peer, 0, len(nodes)),
+		Addresses: hostPrefixes(mesh), Peers: make([]Peer, 0, len(nodes)),
 	}
-	routes := appendUnreachable(make([]Route, 0, len(local.ClusterCIDRs)+2*len(nodes)), local.ClusterCIDRs)
+	mtus := make([]int, 0, len(nodes))
 	for _, n := range byName {
 		if n.Name == local.Name {
 			if n.Malformed != "" {
@@ -70,12 +67,14 @@ func Compute(local Local, nodes []Node) Result {
 			}
 			continue
 		}
-		peer, ok := c.peer(n)
-		if !ok {
-			continue
+		if peer, mtu, ok := c.peer(n); ok {
+			lane.Peers, mtus = append(lane.Peers, peer), append(mtus, mtu)
 		}
-		lane.Peers = append(lane.Peers, peer)
-		routes = appendLaneRoutes(routes, local.Interface, mesh, peer.AllowedIPs)
+	}
+	lane.MTU = laneMTU(local, mtus)
+	routes := appendUnreachable(make([]Route, 0, len(local.ClusterCIDRs)+2*len(nodes)), local.ClusterCIDRs)
+	for i, peer := range lane.Peers {
+		routes = appendLaneRoutes(routes, local.Interface, mesh, peer.AllowedIPs, routeMTU(local, lane.MTU, mtus[i]))
 	}
 	slices.SortFunc(c.refusals, Refusal.compare)
 	return Result{
@@ -110,30 +109,29 @@ func (c *computation) refuse(node string, reason Reason, format string, args ...
 	c.refusals = append(c.refusals, Refusal{Node: node, Reason: reason, Detail: fmt.Sprintf(format, args...)})
 }
 
-// peer is what another node becomes, or nothing where it cannot be one.
-func (c *computation) peer(n *Node) (Peer, bool) {
+// peer is what another node becomes, and the MTU toward it, or nothing where it cannot be one.
+func (c *computation) peer(n *Node) (peer Peer, mtu int, ok bool) {
 	switch {
 	case n.Malformed != "":
 		c.refuse(n.Name, Malformed, "%s", n.Malformed)
-		return Peer{}, false
+		return Peer{}, 0, false
 	case !n.Claim.Published() || len(n.Grants) == 0:
 		c.waiting = append(c.waiting, n.Name)
-		return Peer{}, false
+		return Peer{}, 0, false
 	case n.Claim.PublicKey == c.local.PublicKey:
 		c.refuse(n.Name, KeyTaken, "public key %s is this node's own", n.Claim.PublicKey)
-		return Peer{}, false
+		return Peer{}, 0, false
 	}
 	if !c.holdsKey(n) {
-		return Peer{}, false
+		return Peer{}, 0, false
 	}
 	allowed := c.allowedIPs(n)
 	if len(allowed) == 0 {
-		return Peer{}, false
+		return Peer{}, 0, false
 	}
 	c.checkMeshAddresses(n, allowed)
-	return Peer{
-		Node: n.Name, PublicKey: n.Claim.PublicKey, Endpoint: c.endpoint(n), AllowedIPs: allowed,
-	}, true
+	endpoint, mtu := c.endpoint(n)
+	return Peer{Node: n.Name, PublicKey: n.Claim.PublicKey, Endpoint: endpoint, AllowedIPs: allowed}, mtu, true
 }
 
 // holdsKey says whether a node may use the key that it claims: whoever has the key's NodeKey may, since the API server let it be made
@@ -185,19 +183,24 @@ func (c *computation) checkMeshAddresses(n *Node, allowed []netip.Prefix) {
 }
 
 // endpoint is the first candidate that may be used and is of a family that this node has. A node without one is still a
-// peer: it may call first.
-func (c *computation) endpoint(n *Node) netip.AddrPort {
-	var chosen netip.AddrPort
+// peer: it may call first. The MTU is the least toward any candidate of those families, since the peer may roam between them.
+func (c *computation) endpoint(n *Node) (chosen netip.AddrPort, mtu int) {
 	for _, candidate := range n.Claim.Endpoints {
 		if why := c.badEndpoint(candidate.Addr()); why != "" {
 			c.refuse(n.Name, BadEndpoint, "endpoint %s %s", candidate, why)
 			continue
 		}
-		if !chosen.IsValid() && c.reaches(candidate.Addr()) {
+		if !c.reaches(candidate.Addr()) {
+			continue
+		}
+		if !chosen.IsValid() {
 			chosen = candidate
 		}
+		if m := c.local.inside(candidate.Addr()); m != 0 && (mtu == 0 || m < mtu) {
+			mtu = m
+		}
 	}
-	return chosen
+	return chosen, mtu
 }
 
 func (c *computation) badEndpoint(addr netip.Addr) string {
@@ -221,15 +224,4 @@ func (c *computation) badEndpoint(addr netip.Addr) string {
 func (c *computation) reaches(addr netip.Addr) bool {
 	return len(c.local.Addresses) == 0 ||
 		slices.ContainsFunc(c.local.Addresses, func(own netip.Addr) bool { return own.Is4() == addr.Is4() })
-}
-
-// laneMTU leaves room for the larger outer header wherever the node has an IPv6 address: a peer may be reached by it.
-func laneMTU(local Local) int {
-	if local.MTU != 0 || local.UnderlayMTU == 0 {
-		return local.MTU
-	}
-	if slices.ContainsFunc(local.Addresses, netip.Addr.Is6) {
-		return local.UnderlayMTU - OverheadIPv6
-	}
-	return local.UnderlayMTU - OverheadIPv4
 }

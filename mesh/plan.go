@@ -45,7 +45,7 @@ type Lane struct {
 	// PublicKey is the device's own.
 	PublicKey  identity.PublicKey `json:"publicKey"`
 	ListenPort uint16             `json:"listenPort"`
-	// MTU is the device's, in bytes: the largest pod packet, without WireGuard's overhead.
+	// MTU is the device's, in bytes: the largest pod packet, without WireGuard's overhead. Routes may say less.
 	MTU int `json:"mtu"`
 	// Addresses are the node's mesh addresses, /32 or /128.
 	Addresses []netip.Prefix `json:"addresses"`
@@ -89,6 +89,8 @@ type Route struct {
 	Source netip.Addr `json:"source,omitzero"`
 	// Metric is 0 for the kernel's default.
 	Metric uint32 `json:"metric,omitempty"`
+	// MTU is the largest packet that fits on the way to the destination, in bytes; 0 where that is the lane's.
+	MTU int `json:"mtu,omitempty"`
 }
 
 // Unreachable says whether the route is an error rather than a way.

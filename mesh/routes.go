@@ -25,12 +25,12 @@ func Addresses(podCIDRs []netip.Prefix) []netip.Addr {
 }
 
 // appendLaneRoutes adds those that lead to a peer's allowed IPs, with the mesh address of the same family as source. Without one the peer's
-// prefix stays unreachable: the peer could not answer what has no source in the mesh.
-func appendLaneRoutes(routes []Route, device string, mesh []netip.Addr, allowed []netip.Prefix) []Route {
+// prefix stays unreachable: the peer could not answer what has no source in the mesh. An mtu of 0 is the lane's.
+func appendLaneRoutes(routes []Route, device string, mesh []netip.Addr, allowed []netip.Prefix, mtu int) []Route {
 	for _, p := range allowed {
 		for _, source := range mesh {
 			if source.Is4() == p.Addr().Is4() {
-				routes = append(routes, Route{Destination: p, Device: device, Source: source})
+				routes = append(routes, Route{Destination: p, Device: device, Source: source, MTU: mtu})
 			}
 		}
 	}

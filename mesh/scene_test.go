@@ -19,6 +19,7 @@ import (
 //	  underlay-mtu: 1500
 //	  addresses: 192.0.2.1
 //	  cluster-cidrs: 10.244.0.0/16
+//	  paths: 192.0.2.2=1400
 //	node n1
 //	  age: 48h
 //	  podCIDRs: 10.244.1.0/24
@@ -94,6 +95,8 @@ func (s *scene) setLocal(name string) func(key, value string) error {
 			s.local.MTU, err = strconv.Atoi(value)
 		case "underlay-mtu":
 			s.local.UnderlayMTU, err = strconv.Atoi(value)
+		case "paths":
+			s.local.PathMTU, err = paths(value)
 		case "node-keys":
 			s.holders = pairs(value)
 		case "adopted":
@@ -174,6 +177,22 @@ func (s *scene) readable(text string) string {
 		text = strings.ReplaceAll(text, keyOf(name).String(), "key("+name+")")
 	}
 	return text
+}
+
+// paths reads A=MTU, B=MTU.
+func paths(value string) (func(netip.Addr) int, error) {
+	mtus := map[netip.Addr]int{}
+	for _, item := range splitList(value) {
+		text, number, _ := strings.Cut(item, "=")
+		addr, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, err
+		}
+		if mtus[addr], err = strconv.Atoi(number); err != nil {
+			return nil, err
+		}
+	}
+	return func(a netip.Addr) int { return mtus[a] }, nil
 }
 
 // pairs reads A=B, C=D. A key in base64 ends in "=" itself.

@@ -44,7 +44,11 @@ func (r Route) String() string {
 	if r.Unreachable() {
 		return fmt.Sprintf("unreachable %s proto %d metric %d", r.Destination, RouteProtocol, r.Metric)
 	}
-	return fmt.Sprintf("%s dev %s proto %d src %s", r.Destination, r.Device, RouteProtocol, r.Source)
+	text := fmt.Sprintf("%s dev %s proto %d src %s", r.Destination, r.Device, RouteProtocol, r.Source)
+	if r.MTU != 0 {
+		text += fmt.Sprintf(" mtu %d", r.MTU)
+	}
+	return text
 }
 
 // String is what the guard's table is made of.

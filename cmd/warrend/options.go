@@ -50,7 +50,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	add(&o.wireguard, "wireguard", "mode", string(wg.Auto), "WireGuard to use: auto (the kernel's where it has it), kernel or userspace")
 	add(&o.iface, "interface", "name", agent.DefaultInterface, "name of the WireGuard link")
 	add(&o.listenPort, "listen-port", "port", "51820", "UDP port of WireGuard, 1 to 65535; the same on all nodes, open between them")
-	add(&o.mtu, "mtu", "bytes", "0", "MTU of the WireGuard link, 1280 to 65455 (0: the underlay's less WireGuard's overhead)")
+	add(&o.mtu, "mtu", "bytes", "0", "MTU of the WireGuard link, 1280 to 65455 (0: of the underlay's routes to the peers, less WireGuard's overhead)")
 	add(&o.clusterCIDR, "cluster-cidr", "CIDRs", "",
 		"the cluster's pod CIDRs, comma-separated, both families: kube-controller-manager's --cluster-cidr (required)")
 	add(&o.serviceCIDR, "service-cidr", "CIDRs", "", "the cluster's service CIDRs, comma-separated (default: from the ServiceCIDR API)")

@@ -42,6 +42,7 @@ type Agent struct {
 
 	reconcileLoop *loop.Runner
 	publishLoop   *loop.Runner
+	pathLoop      *loop.Runner
 	// audit asks the next reconcile to read the kernel rather than to trust what is remembered.
 	audit atomic.Bool
 	// audited is when that was last done. Only reconcile uses it.
@@ -179,6 +180,7 @@ func (a *Agent) mesh(ctx context.Context) error {
 	a.publishLoop = loop.New(a.publish, loop.Options{
 		Min: 100 * time.Millisecond, RetryMin: 200 * time.Millisecond, RetryMax: 30 * time.Second, OnResult: a.published,
 	})
+	a.pathLoop = loop.New(a.forgetPaths, loop.Options{Min: pathInterval})
 	recorder, err := a.kube.NewRecorder(ctx)
 	if err != nil {
 		return err
@@ -200,6 +202,7 @@ func (a *Agent) mesh(ctx context.Context) error {
 	group.Go(func() error { a.reconcileLoop.Run(ctx); return nil })
 	group.Go(func() error { a.watchDevice(ctx); return nil })
 	group.Go(func() error { a.publishLoop.Run(ctx); return nil })
+	group.Go(func() error { a.pathLoop.Run(ctx); return nil })
 	group.Go(func() error { a.keeper.run(ctx); return nil })
 	return group.Wait()
 }

@@ -77,7 +77,7 @@ func (a *Agent) local(snapshot kube.Snapshot) (mesh.Local, error) {
 			return mesh.Local{}, fmt.Errorf("finding the underlay's MTU (or give --mtu): %w", err)
 		}
 		// Where no link holds the Node's addresses, they have just changed and the Node has not followed yet.
-		local.UnderlayMTU = a.underlayMTU
+		local.UnderlayMTU, local.PathMTU = a.underlayMTU, a.router.PathMTU
 	}
 	return local, nil
 }
@@ -101,6 +101,7 @@ func (a *Agent) forget() {
 		a.audited = time.Now()
 		a.guard.Forget()
 		a.device.Forget()
+		a.router.ForgetPaths()
 		routes = true
 	}
 	if routes {

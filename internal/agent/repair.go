@@ -15,6 +15,10 @@ import (
 // nudgeFor is how long peers are called when this node's address has changed: a call that is lost is repeated each second.
 const nudgeFor = 3 * time.Second
 
+// pathInterval is the shortest time between two looks at the paths to all peers, since a node may have links that come and go all the
+// time.
+const pathInterval = 2 * time.Second
+
 // repair follows the kernel: what somebody else changed is put right at once, and when the node's own addresses change every
 // peer hears from it, so that they roam before the API has said a word.
 func (a *Agent) repair(ctx context.Context) error {
@@ -32,6 +36,7 @@ func (a *Agent) repair(ctx context.Context) error {
 		return err
 	}
 	for event := range events {
+		a.pathLoop.Trigger()
 		switch {
 		case event.Kind == route.Everything || event.Link == a.config.Interface:
 			a.audit.Store(true)
@@ -55,6 +60,13 @@ func (a *Agent) repair(ctx context.Context) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// forgetPaths makes the next reconcile ask the kernel how large a packet each peer's path takes.
+func (a *Agent) forgetPaths(context.Context) error {
+	a.router.ForgetPaths()
+	a.reconcileLoop.Trigger()
+	return nil
 }
 
 // repairGuard follows the tables of nftables.

@@ -142,6 +142,8 @@ func validateRoute(r mesh.Route, lane string, g mesh.Guard) error {
 		return fmt.Errorf("it leaves by %q", r.Device)
 	case r.Unreachable() && (r.Source.IsValid() || r.Metric != mesh.UnreachableMetric):
 		return errors.New("it is unreachable with a source, or not the last resort")
+	case r.MTU != 0 && (r.Unreachable() || r.MTU < minMTU || r.MTU > maxMTU):
+		return fmt.Errorf("its MTU is %d", r.MTU)
 	case r.Source.IsValid() && !slices.Contains(g.Mesh, r.Source):
 		return fmt.Errorf("its source %s is no mesh address", r.Source)
 	}

@@ -54,10 +54,10 @@ func found(r netlink.Route, device string) (entry, error) {
 		return entry{}, err
 	}
 	e := entry{
-		Route: mesh.Route{Destination: destination, Device: device, Metric: uint32(r.Priority)}, // #nosec G115 -- 32 bits in the message
+		Route: mesh.Route{Destination: destination, Device: device, Metric: uint32(r.Priority), MTU: r.MTU}, // #nosec G115 -- 32 bits in the message
 		link:  r.LinkIndex,
 		kind:  r.Type,
-		odd:   r.Gw != nil || r.Via != nil || r.Encap != nil || len(r.MultiPath) > 0 || r.Tos != 0 || r.MTU != 0,
+		odd:   r.Gw != nil || r.Via != nil || r.Encap != nil || len(r.MultiPath) > 0 || r.Tos != 0 || r.MTULock,
 	}
 	if source, ok := netip.AddrFromSlice(r.Src); ok {
 		e.Source = source
@@ -78,6 +78,7 @@ func (e entry) message() *netlink.Route {
 		Protocol:  mesh.RouteProtocol,
 		Table:     unix.RT_TABLE_MAIN,
 		Type:      e.kind,
+		MTU:       e.MTU,
 	}
 	if e.Source.IsValid() {
 		r.Src = e.Source.AsSlice()
@@ -91,7 +92,7 @@ func (e entry) message() *netlink.Route {
 // removal is the route as netlink wants it for deleting. It names type and protocol, since a metric of 0 matches any other.
 func (e entry) removal() *netlink.Route {
 	r := e.message()
-	r.Src = nil
+	r.Src, r.MTU = nil, 0
 	r.Scope = netlink.SCOPE_NOWHERE
 	return r
 }
@@ -110,6 +111,9 @@ func (e entry) String() string {
 	}
 	if e.Metric != 0 {
 		text += fmt.Sprintf(" metric %d", e.Metric)
+	}
+	if e.MTU != 0 {
+		text += fmt.Sprintf(" mtu %d", e.MTU)
 	}
 	return text
 }

@@ -20,10 +20,11 @@ type Options struct {
 	OnMessage func(n int)
 }
 
-// Router holds one lasting netlink socket in the network namespace of the thread that called New. Its methods may be
+// Router holds lasting netlink sockets in the network namespace of the thread that called New. Its methods may be
 // called at the same time by several goroutines.
 type Router struct {
 	onMessage func(n int)
+	paths     *paths
 
 	// mu makes every method one step, and guards held: what one call achieved is what the next one compares with.
 	mu     sync.Mutex
@@ -40,7 +41,12 @@ func New(o Options) (*Router, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Router{onMessage: o.OnMessage, handle: handle}
+	lookups, err := dial()
+	if err != nil {
+		handle.Close()
+		return nil, err
+	}
+	r := &Router{onMessage: o.OnMessage, handle: handle, paths: newPaths(lookups)}
 	if r.onMessage == nil {
 		r.onMessage = func(int) {}
 	}
@@ -48,11 +54,12 @@ func New(o Options) (*Router, error) {
 	return r, nil
 }
 
-// Close closes the netlink socket. What is in the kernel stays.
+// Close closes the netlink sockets. What is in the kernel stays.
 func (r *Router) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.handle.Close()
+	r.paths.handle.Close()
 }
 
 // Forget drops what is remembered of the kernel's routes: the next Set or Add reads them first. To be called on an Event, and
@@ -64,6 +71,19 @@ func (r *Router) Forget() {
 }
 
 func open() (*netlink.Handle, error) {
+	handle, err := dial()
+	if err != nil {
+		return nil, err
+	}
+	// With strict checks the kernel itself filters a dump of routes by protocol.
+	if err := handle.SetStrictCheck(true); err != nil {
+		handle.Close()
+		return nil, fmt.Errorf("asking rtnetlink for strict checks: %w", err)
+	}
+	return handle, nil
+}
+
+func dial() (*netlink.Handle, error) {
 	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("opening rtnetlink socket: %w", err)
@@ -71,11 +91,6 @@ func open() (*netlink.Handle, error) {
 	if err := handle.SetSocketTimeout(timeout); err != nil {
 		handle.Close()
 		return nil, fmt.Errorf("setting time-out of rtnetlink socket: %w", err)
-	}
-	// With strict checks the kernel itself filters a dump of routes by protocol.
-	if err := handle.SetStrictCheck(true); err != nil {
-		handle.Close()
-		return nil, fmt.Errorf("asking rtnetlink for strict checks: %w", err)
 	}
 	return handle, nil
 }
