@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/util/connrotation"
@@ -55,10 +56,12 @@ type Client struct {
 	serviceCIDRs bool
 
 	// Three, so that none starves the others: few and long requests, writes, and events, which may come in floods.
-	reads  kubernetes.Interface
-	writes kubernetes.Interface
-	events kubernetes.Interface
-	keys   rest.Interface
+	reads kubernetes.Interface
+	// metadata reads too.
+	metadata metadata.Interface
+	writes   kubernetes.Interface
+	events   kubernetes.Interface
+	keys     rest.Interface
 	// dialer makes all their connections, so that Reconnect can end them.
 	dialer *connrotation.Dialer
 
@@ -101,6 +104,9 @@ func newClient(config *rest.Config, o Options) (*Client, error) {
 		if *c.clients, err = kubernetes.NewForConfig(c.config); err != nil {
 			return nil, fmt.Errorf("making a Kubernetes client: %w", err)
 		}
+	}
+	if client.metadata, err = metadata.NewForConfig(reads); err != nil {
+		return nil, fmt.Errorf("making a Kubernetes client: %w", err)
 	}
 	if client.keys, err = newKeyClient(config); err != nil {
 		return nil, err

@@ -21,7 +21,8 @@ type keySet struct {
 // newKeyInformer follows NodeKeys.
 func (c *Client) newKeyInformer() cache.SharedIndexInformer {
 	lists := cache.NewListWatchFromClient(c.keys, v1alpha1.ResourceNodeKeys, metav1.NamespaceAll, fields.Everything())
-	return cache.NewSharedIndexInformer(lists, &v1alpha1.NodeKey{}, 0, nil)
+	keys := c.steady(lists, v1alpha1.GroupVersion.WithResource(v1alpha1.ResourceNodeKeys))
+	return cache.NewSharedIndexInformer(keys, &v1alpha1.NodeKey{}, 0, nil)
 }
 
 // stripKey is the informer's transform: it keeps name and spec.

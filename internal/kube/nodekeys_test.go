@@ -60,7 +60,7 @@ func TestKeysMakeSnapshotsAnew(t *testing.T) {
 
 	node := fullNode("n2")
 	node.Annotations["warren.dev/public-key"] = testKey(1).String()
-	w.nodes.set(strip(node, false))
+	w.nodes.set(seenWhole(node))
 	if got := holder(); got != "" {
 		t.Errorf("before there is a NodeKey %q has it", got)
 	}

@@ -150,6 +150,46 @@ func (s *server) testOwnNode(t *testing.T) {
 	f.await(t, "n3 gone again", func(s Snapshot) bool { return !s.Own.Exists })
 }
 
+// testOtherNode: its pod CIDRs come after it, and are those of the Node with that UID.
+func (s *server) testOtherNode(t *testing.T) {
+	f := follow(t, s.agent(t, "n1", Options{}))
+	for range 2 {
+		made := s.addNode(t, "n4")
+		f.await(t, "n4 with pod CIDRs", func(s Snapshot) bool {
+			n := find(s, "n4")
+			return n.UID == string(made.UID) && len(n.Grants) == 2
+		})
+		var want []string
+		for _, p := range find(f.Snapshot(), "n4").Grants {
+			want = append(want, p.String())
+		}
+		if got := s.node(t, "n4").Spec.PodCIDRs; !slices.Equal(got, want) {
+			t.Errorf("pod CIDRs %v are known as %v", got, want)
+		}
+		if err := s.admin.CoreV1().Nodes().Delete(t.Context(), "n4", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		f.await(t, "n4 gone", func(s Snapshot) bool { return find(s, "n4").Name == "" })
+	}
+}
+
+func (s *server) testPages(t *testing.T) {
+	source := &nodeSource{client: s.agent(t, "n1", Options{}), page: 1}
+	listed, err := source.ListWithContext(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, item := range listed.(*seenNodeList).Items {
+		if n := item.(*seenNode); len(n.grants.prefixes) == 2 {
+			got = append(got, n.Name)
+		}
+	}
+	if want := []string{"n1", "n2"}; !slices.Equal(got, want) {
+		t.Errorf("Nodes with pod CIDRs %v, want %v", got, want)
+	}
+}
+
 func (s *server) testServiceCIDRs(t *testing.T) {
 	f := follow(t, s.agent(t, "n1", Options{WatchServiceCIDRs: true}))
 	holds := func(texts ...string) func(Snapshot) bool {

@@ -1,9 +1,13 @@
 package kube
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -48,7 +52,16 @@ func TestNodeSetTellsChanges(t *testing.T) {
 	delete(nodes["n2"].Annotations, mesh.AnnotationPublicKey)
 	for _, step := range steps {
 		step.change(nodes[step.node])
-		if got := set.set(strip(nodes[step.node].DeepCopy(), step.node == "n1")); got != step.changed {
+		var got bool
+		if node := nodes[step.node]; step.node == "n1" {
+			got = set.setOwn(stripped(t, node))
+			if ignored, lacks := set.set(seenWhole(node)); ignored || lacks {
+				t.Errorf("%s: the own Node's metadata are not ignored", step.name)
+			}
+		} else {
+			got, _ = set.set(seenWhole(node))
+		}
+		if got != step.changed {
 			t.Errorf("%s: changed %v, want %v", step.name, got, step.changed)
 		}
 	}
@@ -60,14 +73,15 @@ func nobody(identity.PublicKey) string { return "" }
 func TestNodeSetSnapshot(t *testing.T) {
 	set := &nodeSet{ownName: "n2"}
 	for _, name := range []string{"n3", "n1", "n2"} {
-		set.set(strip(fullNode(name), name == "n2"))
+		set.set(seenWhole(fullNode(name)))
 	}
+	set.setOwn(stripped(t, fullNode("n2")))
 	before, own := set.snapshot(nobody)
 	if !own.Exists {
 		t.Error("the own Node is not seen")
 	}
-	if !set.remove("n2") || set.remove("n2") {
-		t.Error("a removal is a change once")
+	if set.remove("n2") || !set.removeOwn("n2") || set.removeOwn("n2") {
+		t.Error("the own Node's removal is a change once, and told by its own watch")
 	}
 	after, own := set.snapshot(nobody)
 	if own.Exists {
@@ -92,13 +106,49 @@ func names[T any](items []T, name func(T) string) (texts []string) {
 func TestHandlerForgetsWhatVanishedUnseen(t *testing.T) {
 	set := &nodeSet{ownName: "n1"}
 	changes := 0
-	h := handler[*corev1.Node](func() { changes++ }, set.set, set.remove)
+	h := handler[*corev1.Node](func() { changes++ }, set.setOwn, set.removeOwn)
 	h.OnAdd(fullNode("n2"), true)
 	h.OnUpdate(fullNode("n2"), fullNode("n2"))
 	h.OnDelete(cache.DeletedFinalStateUnknown{Key: "n2"})
 	h.OnDelete(fullNode("n2"))
 	if nodes, _ := set.snapshot(nobody); len(nodes) != 0 || changes != 2 {
 		t.Errorf("%d nodes, %d changes; want none and 2", len(nodes), changes)
+	}
+}
+
+// TestSnapshotsFollowRandomChanges: what is put together of changes is what would be made anew, in order, and a snapshot stays as it was.
+func TestSnapshotsFollowRandomChanges(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 1))
+	set, want := &nodeSet{}, map[string]byte{}
+	for range 200 {
+		before, _ := set.snapshot(nobody)
+		kept := slices.Clone(before)
+		for range random.IntN(4) {
+			name := fmt.Sprintf("n%02d", random.IntN(60))
+			if random.IntN(4) == 0 {
+				set.remove(name)
+				delete(want, name)
+				continue
+			}
+			node := fullNode(name)
+			want[name] = byte(random.IntN(8))
+			node.Annotations[mesh.AnnotationPublicKey] = testKey(want[name]).String()
+			set.set(seenWhole(node))
+		}
+		if random.IntN(3) == 0 {
+			set.outdated()
+		}
+		after, _ := set.snapshot(func(key identity.PublicKey) string { return fmt.Sprint(key[0]) })
+		got := map[string]byte{}
+		for _, n := range after {
+			got[n.Name] = n.Claim.PublicKey[0]
+		}
+		if diff := cmp.Diff(want, got); diff != "" || !slices.IsSortedFunc(after, func(a, b mesh.Node) int { return strings.Compare(a.Name, b.Name) }) {
+			t.Fatalf("(-want +got):\n%s", diff)
+		}
+		if !slices.EqualFunc(before, kept, mesh.Node.Equal) {
+			t.Fatal("a snapshot changed after it was taken")
+		}
 	}
 }
 

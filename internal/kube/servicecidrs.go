@@ -7,12 +7,21 @@ import (
 
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/client-go/tools/cache"
 )
 
 // serviceSet is all ServiceCIDRs.
 type serviceSet struct {
 	mu     sync.Mutex // guards byName
 	byName map[string][]netip.Prefix
+}
+
+// newServiceInformer follows ServiceCIDRs.
+func (c *Client) newServiceInformer() cache.SharedIndexInformer {
+	resource := networkingv1.SchemeGroupVersion.WithResource("servicecidrs")
+	lists := cache.NewListWatchFromClient(c.reads.NetworkingV1().RESTClient(), resource.Resource, metav1.NamespaceAll, fields.Everything())
+	return cache.NewSharedIndexInformer(c.steady(lists, resource), &networkingv1.ServiceCIDR{}, 0, nil)
 }
 
 // stripService is the informer's transform: it keeps name and CIDRs.

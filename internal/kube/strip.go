@@ -22,18 +22,12 @@ var readAnnotations = func() []string {
 	return names
 }()
 
-// stripper returns the informer's transform: it keeps of a Node what we read. Of the own Node that is more than of others.
-func stripper(own string) func(any) (any, error) {
-	return func(obj any) (any, error) {
-		node, ok := obj.(*corev1.Node)
-		if !ok {
-			return obj, nil // a DeletedFinalStateUnknown, which holds a stripped one
-		}
-		return strip(node, node.Name == own), nil
+// strip is the transform of the own Node's informer: it keeps what we read.
+func strip(obj any) (any, error) {
+	node, ok := obj.(*corev1.Node)
+	if !ok {
+		return obj, nil // a DeletedFinalStateUnknown, which holds a stripped one
 	}
-}
-
-func strip(node *corev1.Node, own bool) *corev1.Node {
 	kept := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:              node.Name,
@@ -42,18 +36,15 @@ func strip(node *corev1.Node, own bool) *corev1.Node {
 			CreationTimestamp: node.CreationTimestamp,
 			Annotations:       keepAnnotations(node.Annotations),
 		},
-		Spec: corev1.NodeSpec{PodCIDRs: node.Spec.PodCIDRs},
+		Spec:   corev1.NodeSpec{PodCIDRs: node.Spec.PodCIDRs},
+		Status: corev1.NodeStatus{Addresses: node.Status.Addresses},
 	}
-	if !own {
-		return kept
-	}
-	kept.Status.Addresses = node.Status.Addresses
 	for _, condition := range node.Status.Conditions {
 		if condition.Type == corev1.NodeNetworkUnavailable {
 			kept.Status.Conditions = []corev1.NodeCondition{condition}
 		}
 	}
-	return kept
+	return kept, nil
 }
 
 func keepAnnotations(annotations map[string]string) map[string]string {

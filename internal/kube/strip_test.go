@@ -40,9 +40,19 @@ func fullNode(name string) *corev1.Node {
 	}
 }
 
+// stripped is a copy of a Node as the own Node's informer keeps it.
+func stripped(t *testing.T, node *corev1.Node) *corev1.Node {
+	t.Helper()
+	got, err := strip(node.DeepCopy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got.(*corev1.Node)
+}
+
 func TestStripKeepsOnlyWhatIsRead(t *testing.T) {
 	full := fullNode("n1")
-	other := &corev1.Node{
+	want := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: "n1", UID: "uid-1", ResourceVersion: "42", CreationTimestamp: full.CreationTimestamp,
 			Annotations: map[string]string{
@@ -50,41 +60,37 @@ func TestStripKeepsOnlyWhatIsRead(t *testing.T) {
 				mesh.AnnotationEndpointOverride: "192.0.2.9:51820",
 			},
 		},
-		Spec: corev1.NodeSpec{PodCIDRs: []string{"10.244.0.0/24"}},
+		Spec:   corev1.NodeSpec{PodCIDRs: []string{"10.244.0.0/24"}},
+		Status: corev1.NodeStatus{Addresses: full.Status.Addresses, Conditions: full.Status.Conditions[1:]},
 	}
-	own := other.DeepCopy()
-	own.Status.Addresses = full.Status.Addresses
-	own.Status.Conditions = full.Status.Conditions[1:]
-
-	for name, want := range map[string]*corev1.Node{"n2": other, "n1": own} {
-		got, err := stripper(name)(fullNode("n1"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("seen from %s (-want +got):\n%s", name, diff)
-		}
+	if diff := cmp.Diff(want, stripped(t, full)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
 func TestStripLeavesTombstones(t *testing.T) {
 	tombstone := cache.DeletedFinalStateUnknown{Key: "n1"}
-	got, err := stripper("n1")(tombstone)
+	got, err := strip(tombstone)
 	if err != nil || got != tombstone {
 		t.Errorf("got %v, %v", got, err)
 	}
 }
 
-func TestStripCutsHugeAnnotations(t *testing.T) {
+func TestHugeAnnotationsAreCut(t *testing.T) {
 	node := fullNode("n1")
 	node.Annotations[mesh.AnnotationEndpoints] = strings.Repeat("192.0.2.1:51820,", 10000)
 	node.Annotations[mesh.AnnotationPublicKey] = strings.Repeat("A", 100000)
-	for name, value := range strip(node, false).Annotations {
+	for name, value := range stripped(t, node).Annotations {
 		if len(value) > maxKeptBytes {
 			t.Errorf("%s: %d bytes are kept", name, len(value))
 		}
 	}
-	if set := (&nodeSet{}); !set.set(strip(node, false)) || set.byName["n1"].Malformed == "" {
+	if len(seenWhole(node).claim.Malformed) > 1024 {
+		t.Error("what is malformed is told at length")
+	}
+	set := &nodeSet{}
+	set.set(seenWhole(node))
+	if nodes, _ := set.snapshot(nobody); nodes[0].Malformed == "" {
 		t.Error("the Node is not malformed")
 	}
 }

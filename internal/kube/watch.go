@@ -27,10 +27,13 @@ type watch struct {
 	lastErr error
 }
 
+// newWatch makes a watch of an informer. transform may be nil.
 func newWatch(what string, informer cache.SharedIndexInformer, transform cache.TransformFunc, h cache.ResourceEventHandler) (*watch, error) {
 	w := &watch{what: what, informer: informer, missing: make(chan struct{})}
-	if err := informer.SetTransform(transform); err != nil {
-		return nil, fmt.Errorf("watching %s: %w", what, err)
+	if transform != nil {
+		if err := informer.SetTransform(transform); err != nil {
+			return nil, fmt.Errorf("watching %s: %w", what, err)
+		}
 	}
 	if err := informer.SetWatchErrorHandlerWithContext(w.onError); err != nil {
 		return nil, fmt.Errorf("watching %s: %w", what, err)

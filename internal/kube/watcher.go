@@ -8,8 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	coreinformers "k8s.io/client-go/informers/core/v1"
-	networkinginformers "k8s.io/client-go/informers/networking/v1"
 
 	"github.com/warren-mesh/warren/api/v1alpha1"
 	"github.com/warren-mesh/warren/crypto/identity"
@@ -42,8 +40,12 @@ type Watcher struct {
 // synced. It must be quick. Heartbeats, and whatever else we do not read, do not call it.
 func (c *Client) Watch(ctx context.Context, changed func()) (*Watcher, error) {
 	w := &Watcher{nodes: nodeSet{ownName: c.node}, failure: &c.readFailure}
-	nodes := coreinformers.NewNodeInformer(c.reads, 0, nil)
-	watched, err := newWatch("Nodes", nodes, stripper(c.node), handler[*corev1.Node](changed, w.nodes.set, w.nodes.remove))
+	own, err := newWatch("the own Node", c.newOwnInformer(), strip, handler[*corev1.Node](changed, w.nodes.setOwn, w.nodes.removeOwn))
+	if err != nil {
+		return nil, err
+	}
+	grants := newGrantReader(&w.nodes, c.readNode, changed)
+	nodes, err := newWatch("Nodes", c.newNodeInformer(), nil, handler[*seenNode](changed, grants.set, grants.remove))
 	if err != nil {
 		return nil, err
 	}
@@ -52,9 +54,9 @@ func (c *Client) Watch(ctx context.Context, changed func()) (*Watcher, error) {
 		return nil, err
 	}
 	keys.unserved = ErrNoNodeKeys
-	w.watches = append(w.watches, watched, keys)
+	w.watches = append(w.watches, own, nodes, keys)
 	if c.serviceCIDRs {
-		cidrs := networkinginformers.NewServiceCIDRInformer(c.reads, 0, nil)
+		cidrs := c.newServiceInformer()
 		watched, err := newWatch("ServiceCIDRs", cidrs, stripService,
 			handler[*networkingv1.ServiceCIDR](changed, w.services.set, w.services.remove))
 		if err != nil {
@@ -63,6 +65,7 @@ func (c *Client) Watch(ctx context.Context, changed func()) (*Watcher, error) {
 		watched.unserved = ErrNoServiceCIDRs
 		w.watches = append(w.watches, watched)
 	}
+	go grants.run(ctx)
 	for _, watch := range w.watches {
 		go watch.informer.RunWithContext(ctx)
 	}

@@ -1,0 +1,80 @@
+package kube
+
+import (
+	"cmp"
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/warren-mesh/warren/mesh"
+)
+
+// seenNode is what the informer of all Nodes keeps of one: parsed once, when it comes.
+type seenNode struct {
+	metav1.TypeMeta
+	// ObjectMeta has the name, the UID and the resource version, and nothing else.
+	metav1.ObjectMeta
+	// claim is the Node without its grants.
+	claim mesh.Node
+	// grants are spec.podCIDRs; nil where the Node was not read whole: a list does, a watch brings the metadata alone.
+	grants *grants
+}
+
+// grants are the pod CIDRs of a Node as they were read.
+type grants struct {
+	// none says that there were none yet. Else they stay what they are, as long as the Node has its UID.
+	none     bool
+	prefixes []netip.Prefix
+	// problem is what cannot be read of them.
+	problem string
+	// version is the Node's resource version then.
+	version string
+}
+
+func seenMetadata(meta *metav1.ObjectMeta) *seenNode {
+	return &seenNode{
+		ObjectMeta: metav1.ObjectMeta{Name: meta.Name, UID: meta.UID, ResourceVersion: meta.ResourceVersion},
+		claim: mesh.ParseNode(mesh.Fields{
+			Name: meta.Name, UID: string(meta.UID), Created: meta.CreationTimestamp.Time, Annotations: keepAnnotations(meta.Annotations),
+		}),
+	}
+}
+
+func seenWhole(node *corev1.Node) *seenNode {
+	seen, granted := seenMetadata(&node.ObjectMeta), mesh.ParseNode(mesh.Fields{PodCIDRs: node.Spec.PodCIDRs})
+	seen.grants = &grants{
+		none: len(node.Spec.PodCIDRs) == 0, prefixes: granted.Grants, problem: granted.Malformed, version: node.ResourceVersion,
+	}
+	return seen
+}
+
+// with is the Node with these grants.
+func (n *seenNode) with(g *grants) mesh.Node {
+	node := n.claim
+	if g != nil {
+		node.Grants, node.Malformed = g.prefixes, cmp.Or(g.problem, node.Malformed)
+	}
+	return node
+}
+
+// DeepCopyObject implements runtime.Object. What a seenNode refers to is never changed.
+func (n *seenNode) DeepCopyObject() runtime.Object {
+	again := *n
+	return &again
+}
+
+// seenNodeList is a list of them.
+type seenNodeList struct {
+	metav1.TypeMeta
+	metav1.ListMeta
+	Items []runtime.Object
+}
+
+// DeepCopyObject implements runtime.Object.
+func (l *seenNodeList) DeepCopyObject() runtime.Object {
+	again := *l
+	again.Items = append([]runtime.Object(nil), l.Items...)
+	return &again
+}
