@@ -34,3 +34,15 @@ func Diff[K comparable, T any](have, want []T, key func(T) K, equal func(have, w
 	}
 	return changes
 }
+
+// Trim leaves out what two lists begin and end with alike. Where one thing of thousands has changed and both are in the same order,
+// what is left is that thing.
+func Trim[T any](have, want []T, equal func(have, want T) bool) (restHave, restWant []T) {
+	for len(have) > 0 && len(want) > 0 && equal(have[0], want[0]) {
+		have, want = have[1:], want[1:]
+	}
+	for len(have) > 0 && len(want) > 0 && equal(have[len(have)-1], want[len(want)-1]) {
+		have, want = have[:len(have)-1], want[:len(want)-1]
+	}
+	return have, want
+}

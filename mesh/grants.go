@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"cmp"
+	"encoding/binary"
 	"net/netip"
 	"slices"
 )
@@ -17,29 +18,67 @@ func (g grant) compare(o grant) int {
 	return cmp.Or(g.prefix.Addr().Compare(o.prefix.Addr()), cmp.Compare(g.prefix.Bits(), o.prefix.Bits()))
 }
 
+// place is where a grant stands among others, as numbers: thousands are sorted at each event.
+type place struct {
+	high, low uint64
+	bits      int16
+	ipv6      bool
+	index     int32
+}
+
+func placeOf(p netip.Prefix, index int) place {
+	raw := p.Addr().As16()
+	return place{
+		high: binary.BigEndian.Uint64(raw[:8]), low: binary.BigEndian.Uint64(raw[8:]),
+		bits: int16(p.Bits()), ipv6: p.Addr().Is6(), index: int32(index), //nolint:gosec // bounded
+	}
+}
+
+// compare orders as grant.compare does.
+func (p place) compare(o place) int {
+	switch {
+	case p.ipv6 != o.ipv6:
+		if o.ipv6 {
+			return -1
+		}
+		return 1
+	case p.high != o.high:
+		return cmp.Compare(p.high, o.high)
+	case p.low != o.low:
+		return cmp.Compare(p.low, o.low)
+	}
+	return int(p.bits - o.bits)
+}
+
 // checkGrants refuses the grants that are outside the cluster's pod CIDRs or overlap an older node's.
 func (c *computation) checkGrants(nodes []*Node) {
 	all := make([]grant, 0, 2*len(nodes)) // as many as there are in a dual-stack cluster
+	places := make([]place, 0, 2*len(nodes))
 	for _, n := range nodes {
 		for _, p := range n.Grants {
 			if why := c.outside(p); why != "" {
 				c.refuseGrant(grant{p, n}, OutsideCluster, "pod CIDR %s %s", p, why)
 				continue
 			}
+			places = append(places, placeOf(p, len(all)))
 			all = append(all, grant{p, n})
 		}
 	}
 	// CIDRs are nested or apart. Sorted, each outermost one is followed by all that lies inside it.
-	slices.SortFunc(all, grant.compare)
-	for len(all) > 0 {
-		end := 1
-		for end < len(all) && all[0].prefix.Overlaps(all[end].prefix) {
+	slices.SortFunc(places, place.compare)
+	for len(places) > 0 {
+		outermost, end := all[places[0].index].prefix, 1
+		for end < len(places) && outermost.Overlaps(all[places[end].index].prefix) {
 			end++
 		}
 		if end > 1 {
-			c.settle(all[:end])
+			group := make([]grant, end)
+			for i, p := range places[:end] {
+				group[i] = all[p.index]
+			}
+			c.settle(group)
 		}
-		all = all[end:]
+		places = places[end:]
 	}
 }
 

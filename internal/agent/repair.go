@@ -22,7 +22,7 @@ const pathInterval = 2 * time.Second
 // repair follows the kernel: what somebody else changed is put right at once, and when the node's own addresses change every
 // peer hears from it, so that they roam before the API has said a word.
 func (a *Agent) repair(ctx context.Context) error {
-	events, err := route.Watch(ctx)
+	events, err := a.router.Watch(ctx)
 	if err != nil {
 		return fmt.Errorf("watching links, addresses and routes: %w", err)
 	}

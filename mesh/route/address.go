@@ -28,7 +28,7 @@ func (r *Router) SetAddresses(link string, addrs []netip.Prefix, mtu int) error 
 		}
 	}
 	if l.Attrs().RawFlags&unix.IFF_UP == 0 {
-		r.held = nil
+		r.unsettle()
 		r.onMessage(1)
 		if err := r.handle.LinkSetUp(l); err != nil {
 			return fmt.Errorf("setting %s up: %w", link, err)
@@ -43,7 +43,7 @@ func (r *Router) SetAddresses(link string, addrs []netip.Prefix, mtu int) error 
 		if !removed {
 			break
 		}
-		r.held = nil
+		r.unsettle()
 	}
 	return nil
 }

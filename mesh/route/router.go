@@ -9,6 +9,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/warren-mesh/warren/mesh"
 )
 
 // timeout ends a request that the kernel does not answer. A dump of many routes behind a busy RTNL lock is slow, never this slow.
@@ -33,6 +35,11 @@ type Router struct {
 	list func() ([]entry, error)
 	// held are the plan's routes that the kernel is known to hold; nil when it has to be asked.
 	held map[slot]entry
+	// settled are the routes of the last Set, where held is exactly these by settledLinks; nil where it may not be.
+	settled      []mesh.Route
+	settledLinks map[string]int
+	// own are the removals by this Router that the kernel has not told of yet.
+	own removals
 }
 
 // New opens a Router in the current network namespace. Close it.
@@ -67,8 +74,11 @@ func (r *Router) Close() {
 func (r *Router) Forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.held = nil
+	r.unsettle()
 }
+
+// unsettle makes the next Set or Add read the kernel. mu is held.
+func (r *Router) unsettle() { r.held, r.settled = nil, nil }
 
 func open() (*netlink.Handle, error) {
 	handle, err := dial()

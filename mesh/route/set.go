@@ -31,8 +31,10 @@ func (r *Router) apply(routes []mesh.Route, removals bool) error {
 	if interrupted != nil && !errors.Is(interrupted, netlink.ErrDumpInterrupted) {
 		return interrupted
 	}
-	want, unresolved := r.resolve(routes)
-	changes := mesh.Diff(slices.Collect(maps.Values(r.held)), want, entry.slot, func(have, want entry) bool { return have == want })
+	links, unresolved := r.links(routes)
+	have, want := r.unsettled(routes, links)
+	changes := mesh.Diff(have, want, entry.slot, func(have, want entry) bool { return have == want })
+	r.settled = nil
 	errs := []error{interrupted, unresolved}
 	forget := interrupted != nil
 
@@ -60,10 +62,25 @@ func (r *Router) apply(routes []mesh.Route, removals bool) error {
 			errs = append(errs, r.drop(e))
 		}
 	}
-	if forget {
-		r.held = nil
+	err := errors.Join(errs...)
+	switch {
+	case forget:
+		r.unsettle()
+	case removals && err == nil:
+		r.settled, r.settledLinks = routes, links
 	}
-	return errors.Join(errs...)
+	return err
+}
+
+// unsettled are the entries to compare: what the kernel holds and what it should. Where it is known to hold what was wanted last, that
+// is what has changed since, and one event costs the same in a mesh of any size.
+func (r *Router) unsettled(routes []mesh.Route, links map[string]int) (have, want []entry) {
+	if r.settled == nil || !maps.Equal(links, r.settledLinks) {
+		return slices.Collect(maps.Values(r.held)), resolve(routes, links)
+	}
+	before, rest := mesh.Trim(r.settled, routes, func(a, b mesh.Route) bool { return a == b })
+	have, want = resolve(before, links), resolve(rest, links)
+	return have, want
 }
 
 // load reads the kernel unless it is remembered. With netlink.ErrDumpInterrupted, held is what was seen.
@@ -82,32 +99,38 @@ func (r *Router) load() error {
 	return err
 }
 
-// resolve looks up the routes' devices, each once. The routes of a device that cannot be found are left out, and those
-// remembered are forgotten if there is no such device: they went with it.
-func (r *Router) resolve(routes []mesh.Route) ([]entry, error) {
-	entries := make([]entry, 0, len(routes))
-	indexes := map[string]int{"": 0}
+// links looks up the routes' devices, each once. Those that cannot be found have none, and the routes that are remembered of them are
+// forgotten if there is no such device: they went with it.
+func (r *Router) links(routes []mesh.Route) (map[string]int, error) {
+	links, missing := map[string]int{"": 0}, map[string]bool{}
 	var errs []error
 	for _, route := range routes {
-		index, ok := indexes[route.Device]
-		if !ok {
-			link, err := r.handle.LinkByName(route.Device)
-			if err != nil {
-				index = -1
-				errs = append(errs, fmt.Errorf("adding routes by %s: finding link: %w", route.Device, err))
-				if errors.As(err, &netlink.LinkNotFoundError{}) {
-					maps.DeleteFunc(r.held, func(_ slot, e entry) bool { return e.Device == route.Device })
-				}
-			} else {
-				index = link.Attrs().Index
-			}
-			indexes[route.Device] = index
+		if _, ok := links[route.Device]; ok || missing[route.Device] {
+			continue
 		}
-		if index >= 0 {
+		link, err := r.handle.LinkByName(route.Device)
+		if err == nil {
+			links[route.Device] = link.Attrs().Index
+			continue
+		}
+		missing[route.Device] = true
+		errs = append(errs, fmt.Errorf("adding routes by %s: finding link: %w", route.Device, err))
+		if errors.As(err, &netlink.LinkNotFoundError{}) {
+			maps.DeleteFunc(r.held, func(_ slot, e entry) bool { return e.Device == route.Device })
+		}
+	}
+	return links, errors.Join(errs...)
+}
+
+// resolve leaves the routes out whose device was not found.
+func resolve(routes []mesh.Route, links map[string]int) []entry {
+	entries := make([]entry, 0, len(routes))
+	for _, route := range routes {
+		if index, ok := links[route.Device]; ok {
 			entries = append(entries, wanted(route, index))
 		}
 	}
-	return entries, errors.Join(errs...)
+	return entries
 }
 
 // put adds a route, or replaces the one that is known to be ours. Adding is exclusive: a replacement would take the place
@@ -127,7 +150,12 @@ func (r *Router) put(e entry) error {
 
 func (r *Router) drop(e entry) error {
 	r.onMessage(1)
-	if err := r.handle.RouteDel(e.removal()); err != nil && !errors.Is(err, unix.ESRCH) {
+	r.own.begin(e.Destination)
+	err := r.handle.RouteDel(e.removal())
+	if err != nil {
+		r.own.cancel(e.Destination)
+	}
+	if err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("removing route %s: %w", e, err)
 	}
 	delete(r.held, e.slot())

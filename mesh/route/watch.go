@@ -3,6 +3,7 @@ package route
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
@@ -51,12 +52,17 @@ const (
 // Watch tells of the changes of links, addresses, routes and forwarding in the current network namespace until ctx ends; then it closes the
 // channel, and holds no goroutine or descriptor any more. Events that nobody has taken yet are told once. What was lost, by an overrun of
 // the socket's buffer or an error, is told as Everything.
-func Watch(ctx context.Context) (<-chan Event, error) {
+func Watch(ctx context.Context) (<-chan Event, error) { return watchWithout(ctx, nil) }
+
+// Watch is as the function, without what this Router removes itself. One Watch of a Router may run at a time.
+func (r *Router) Watch(ctx context.Context) (<-chan Event, error) { return watchWithout(ctx, &r.own) }
+
+func watchWithout(ctx context.Context, own *removals) (<-chan Event, error) {
 	ns, err := netns.Get()
 	if err != nil {
 		return nil, fmt.Errorf("opening current network namespace: %w", err)
 	}
-	w := &watcher{ns: ns, in: make(chan Event)}
+	w := &watcher{ns: ns, in: make(chan Event), own: own}
 	socket, err := w.subscribe(netns.None())
 	if err != nil {
 		_ = ns.Close()
@@ -75,6 +81,8 @@ type watcher struct {
 	// names are the links' by index: most messages have only that.
 	names map[int]string
 	in    chan Event
+	// own are removals that make no events.
+	own *removals
 }
 
 // subscribe opens a socket in a namespace (netns.None for the current one), and after that reads the links' names.
@@ -95,6 +103,7 @@ func (w *watcher) subscribe(ns netns.NsHandle) (*nl.NetlinkSocket, error) {
 		return nil, fmt.Errorf("opening rtnetlink socket: %w", err)
 	}
 	defer handle.Close()
+	w.own.listen()
 	if w.names, err = linkNames(handle); err != nil {
 		socket.Close()
 		return nil, err
@@ -213,10 +222,19 @@ func (w *watcher) routeEvent(m syscall.NetlinkMessage) (Event, bool) {
 		return Event{}, false
 	}
 	e := Event{Kind: Route}
+	var destination netip.Prefix
 	for _, a := range attributes {
-		if a.Attr.Type == unix.RTA_OIF && len(a.Value) == 4 {
+		switch {
+		case a.Attr.Type == unix.RTA_OIF && len(a.Value) == 4:
 			e.Link = w.names[int(nl.NativeEndian().Uint32(a.Value))]
+		case a.Attr.Type == unix.RTA_DST:
+			if addr, ok := netip.AddrFromSlice(a.Value); ok {
+				destination = netip.PrefixFrom(addr, int(route.Dst_len))
+			}
 		}
+	}
+	if route.Protocol == mesh.RouteProtocol && w.own.told(destination) {
+		return Event{}, false
 	}
 	return e, true
 }

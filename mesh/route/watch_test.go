@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/vishvananda/netns"
+
+	"github.com/warren-mesh/warren/mesh"
 )
 
 // await takes events until the wanted ones have been seen, in whichever order.
@@ -82,6 +84,68 @@ func TestWatchIsSilentAboutOurOwn(t *testing.T) {
 			t.Errorf("event %v, want %v only", e, want)
 		}
 		break
+	}
+}
+
+// TestWatchIsSilentAboutOurOwnRemovals: they make no event, and somebody else's of the same route does. The last event of each step is of a
+// route by another link, so that all before it have been seen; what the kernel still does to the links themselves may come between.
+func TestWatchIsSilentAboutOurOwnRemovals(t *testing.T) {
+	var messages int
+	r := prepared(t, &messages)
+	ctx, cancel := context.WithCancel(t.Context())
+	events, err := r.Watch(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		cancel()
+		for range events { // until it is closed
+		}
+	}()
+	pending := func() int {
+		r.own.mu.Lock()
+		defer r.own.mu.Unlock()
+		return len(r.own.pending)
+	}
+	all := plan()
+	for _, routes := range [][]mesh.Route{all, all[1:], all} {
+		if err := r.Set(routes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ip(t, "route add 192.0.2.0/24 dev parren0")
+	await(t, events, Event{Route, "parren0"})
+	if n := pending(); n != 0 {
+		t.Errorf("%d of our own removals were told of and taken for somebody else's", n)
+	}
+	ip(t, "route del 10.244.1.0/24 dev warren0 proto 87")
+	await(t, events, Event{Route, "warren0"})
+	if err := r.Set(all[1:]); err != nil { // there is nothing to remove: what is not told is not waited for
+		t.Fatal(err)
+	}
+	if n := pending(); n != 0 {
+		t.Errorf("still waiting to be told of %d", n)
+	}
+}
+
+// TestRemovalsAreToldOnce: as many as there were, and none where nobody listens.
+func TestRemovalsAreToldOnce(t *testing.T) {
+	var own removals
+	p := pfx("10.244.1.0/24")
+	own.begin(p)
+	if own.told(p) {
+		t.Error("a removal before anybody listens is remembered")
+	}
+	own.listen()
+	own.begin(p)
+	own.begin(p)
+	if !own.told(p) || !own.told(p) || own.told(p) {
+		t.Error("two removals are not told of twice")
+	}
+	own.begin(p)
+	own.cancel(p)
+	if own.told(p) || (*removals)(nil).told(p) {
+		t.Error("a removal that was refused, or of nobody, is one")
 	}
 }
 

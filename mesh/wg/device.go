@@ -8,7 +8,9 @@ package wg
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,6 +58,12 @@ type Device struct {
 	running incarnation
 	// known is what the device is known to hold; nil where it must be read.
 	known *state
+	// settled are the peers of the last Set that pruned, whole: known holds what they say. They count only while settledIn is
+	// known.
+	settled   []mesh.Peer
+	settledIn *state
+	// unpruned are the peers of the last Set if it changed something and did not prune.
+	unpruned []mesh.Peer
 	// claims are the endpoints last wanted of each peer. They outlive known: they are what tells a claim that changed from an
 	// endpoint that roamed.
 	claims map[identity.PublicKey]netip.AddrPort
@@ -63,6 +71,9 @@ type Device struct {
 	nudged map[identity.PublicKey]time.Duration
 	// greet is set while every peer must still be made to hear from a device that was started anew.
 	greet bool
+	// left are the peers that were removed lately, and back those that came back and must still be made to hear from us.
+	left map[identity.PublicKey]time.Time
+	back []identity.PublicKey
 }
 
 // New opens a device's control sockets in the calling thread's network namespace. Nothing is made before Set.
@@ -166,9 +177,9 @@ func (d *Device) set(lane mesh.Lane, key identity.PrivateKey, options SetOptions
 		if err := d.hello(); err != nil {
 			return err
 		}
-		d.greet = false
+		d.greet, d.back = false, nil
 	}
-	return nil
+	return d.callBack()
 }
 
 // setDevice gives the device its key and port, each only where it is another: a port that is set again costs the userspace device
@@ -190,36 +201,68 @@ func (d *Device) setDevice(lane mesh.Lane, key identity.PrivateKey) error {
 		// WireGuard drops a peer that has the device's own key.
 		d.known.apply(Change{PublicKey: lane.PublicKey, Remove: true})
 		d.known.publicKey = lane.PublicKey
+		d.settledIn = nil
 	}
 	return nil
 }
 
 // setPeers sends the difference between what is known and what is wanted, and remembers each message that succeeded.
 func (d *Device) setPeers(want []mesh.Peer, prune bool) error {
-	for _, message := range chunks(d.known.diff(d.claims, want, prune)) {
+	have, rest := d.unsettled(want)
+	changes := d.known.diff(d.claims, rest, have, prune)
+	for _, message := range chunks(changes) {
 		if err := d.client.setPeers(d.name, message); err != nil {
 			return fmt.Errorf("setting %d peers of device %s: %w", len(message), d.name, err)
 		}
 		for _, change := range message {
 			d.known.apply(change)
 			d.renudge(change)
+			d.noteChange(change)
 			if change.Endpoint.IsValid() {
 				d.claims[change.PublicKey] = change.Endpoint
 			}
 		}
 	}
-	wanted := make(map[identity.PublicKey]struct{}, len(want))
-	for _, peer := range want {
+	wanted := make(map[identity.PublicKey]struct{}, len(rest))
+	for _, peer := range rest {
 		wanted[peer.PublicKey] = struct{}{}
 		d.claims[peer.PublicKey] = peer.Endpoint
 	}
-	for key := range d.claims {
+	for _, key := range have {
 		if _, ok := wanted[key]; !ok {
 			delete(d.claims, key)
 		}
 	}
+	if prune {
+		d.settled, d.settledIn, d.unpruned = want, d.known, nil
+	} else if len(changes) > 0 {
+		d.unpruned = want
+	}
 	return nil
 }
+
+// unsettled are the peers to look at: those that the device has, or is believed to have claimed, and those that are wanted. Where
+// the device is known to hold what was wanted last, that is what has changed since, and one event costs the same in a mesh of any
+// size.
+func (d *Device) unsettled(want []mesh.Peer) (have []identity.PublicKey, rest []mesh.Peer) {
+	if d.settledIn != d.known || d.unpruned != nil && !same(d.unpruned, want) {
+		have = slices.Collect(maps.Keys(d.known.peers))
+		for key := range d.claims {
+			if _, ok := d.known.peers[key]; !ok {
+				have = append(have, key)
+			}
+		}
+		return have, want
+	}
+	before, rest := mesh.Trim(d.settled, want, mesh.Peer.Equal)
+	for _, peer := range before {
+		have = append(have, peer.PublicKey)
+	}
+	return have, rest
+}
+
+// same says whether two lists are one.
+func same(a, b []mesh.Peer) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
 // Forget makes the next Set read the device and repair what somebody else changed. Roamed endpoints stay.
 func (d *Device) Forget() {
@@ -228,5 +271,5 @@ func (d *Device) Forget() {
 	d.known = nil
 }
 
-// errNoDevice is what asking about a device says before the first Set.
-var errNoDevice = errors.New("no device was set yet")
+// ErrNoDevice is what asking about a device says before the first Set.
+var ErrNoDevice = errors.New("no device was set yet")

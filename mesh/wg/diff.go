@@ -1,7 +1,6 @@
 package wg
 
 import (
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -62,8 +61,9 @@ func (c Change) String() string {
 }
 
 // diff is what turns the state into the wanted peers: at most one change of each peer, additions and changes in the order of want,
-// then removals by key. Without prune nothing is removed. claims are the endpoints last wanted.
-func (s *state) diff(claims map[identity.PublicKey]netip.AddrPort, want []mesh.Peer, prune bool) []Change {
+// then removals by key, of those among have that are not wanted. Without prune nothing is removed. claims are the endpoints last
+// wanted. What is neither in want nor in have is as it should be.
+func (s *state) diff(claims map[identity.PublicKey]netip.AddrPort, want []mesh.Peer, have []identity.PublicKey, prune bool) []Change {
 	var changes []Change
 	wanted := make(map[identity.PublicKey]struct{}, len(want))
 	keeps := make(map[netip.Prefix]struct{}, 2*len(want))
@@ -86,9 +86,10 @@ func (s *state) diff(claims map[identity.PublicKey]netip.AddrPort, want []mesh.P
 	if !prune {
 		return changes
 	}
-	unwanted := slices.DeleteFunc(slices.Collect(maps.Keys(s.peers)), func(key identity.PublicKey) bool {
+	unwanted := slices.DeleteFunc(slices.Clone(have), func(key identity.PublicKey) bool {
+		_, there := s.peers[key]
 		_, ok := wanted[key]
-		return ok
+		return ok || !there
 	})
 	slices.SortFunc(unwanted, func(a, b identity.PublicKey) int { return slices.Compare(a[:], b[:]) })
 	for _, key := range unwanted {

@@ -2,6 +2,7 @@ package wg
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -126,7 +127,7 @@ func TestDiff(t *testing.T) {
 				test.have(have)
 			}
 			var lines []string
-			for _, change := range have.diff(test.claims, test.want, !test.noPrune) {
+			for _, change := range have.diff(test.claims, test.want, slices.Collect(maps.Keys(have.peers)), !test.noPrune) {
 				lines = append(lines, change.String())
 			}
 			got := strings.Join(lines, "\n")
@@ -167,15 +168,26 @@ func TestDiffArrives(t *testing.T) {
 			return peers
 		}
 		have, claims := newState(), map[identity.PublicKey]netip.AddrPort{}
+		var settled []mesh.Peer
 		for _, label := range []string{"first", "second", "third"} {
 			want := draw(label)
-			for _, change := range have.diff(claims, want, true) {
+			changes := have.diff(claims, want, slices.Collect(maps.Keys(have.peers)), true)
+			before, rest := mesh.Trim(settled, want, mesh.Peer.Equal)
+			var had []identity.PublicKey
+			for _, peer := range before {
+				had = append(had, peer.PublicKey)
+			}
+			if diff := cmp.Diff(fmt.Sprint(changes), fmt.Sprint(have.diff(claims, rest, had, true))); diff != "" {
+				t.Fatalf("what has changed alone gives something else (-whole +trimmed):\n%s", diff)
+			}
+			for _, change := range changes {
 				have.apply(change)
 			}
+			settled = want
 			for _, peer := range want {
 				claims[peer.PublicKey] = peer.Endpoint
 			}
-			if left := have.diff(claims, want, true); len(left) != 0 {
+			if left := have.diff(claims, want, slices.Collect(maps.Keys(have.peers)), true); len(left) != 0 {
 				t.Fatalf("left to do: %v", left)
 			}
 			if len(have.peers) != len(want) {

@@ -33,7 +33,7 @@ func (d *Device) Peers() ([]PeerStatus, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.name == "" {
-		return nil, errNoDevice
+		return nil, ErrNoDevice
 	}
 	device, err := d.client.device(d.name)
 	if err != nil {

@@ -98,8 +98,8 @@ func TestSpawnThatFails(t *testing.T) {
 			t.Errorf("error %v, want one with %s", err, want)
 		}
 	}
-	if _, err := n.device.Peers(); !errors.Is(err, errNoDevice) {
-		t.Errorf("error %v, want %v", err, errNoDevice)
+	if _, err := n.device.Peers(); !errors.Is(err, ErrNoDevice) {
+		t.Errorf("error %v, want %v", err, ErrNoDevice)
 	}
 }
 
