@@ -223,7 +223,7 @@ func TestLooking(t *testing.T) {
 		}
 	}
 	for command, wants := range map[string][]string{
-		"status": {"node: n1\n", "ready: yes", "interface: warren0 (userspace)", "peers: 1", "1 packets, 84 B"},
+		"status": {"node: n1\n", "ready: yes", "interface: warren0 (" + deviceOf(ctx, t, n1) + ")", "peers: 1", "1 packets, 84 B"},
 		"peers":  {"node: n2\n", "peer: " + key, "endpoint: 172.30.0.12:51820", n2.PodCIDRs[0].String(), "seconds ago", "sent"},
 		"plan":   {"# node n1\n", "peer: " + key, "unreachable 10.244.0.0/16 proto 87", n2.PodCIDRs[0].String() + " dev warren0 proto 87 src"},
 	} {

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/warren-mesh/warren/e2e/lab"
+	"github.com/warren-mesh/warren/e2e/lab/pace"
 	"github.com/warren-mesh/warren/mesh"
 )
 
@@ -115,7 +116,7 @@ func TestAnUnderlayAddressChanges(t *testing.T) {
 			if err := s.SetUnderlayAddress(n2, changed); err != nil {
 				t.Fatal(err)
 			}
-			took := eventually(ctx, t, 3*time.Second-time.Since(start), talk)
+			took := eventually(ctx, t, 3*time.Second-pace.Since(start), talk)
 			t.Logf("traffic both ways %s after the change", took)
 			// For as long as kubelet takes to notice, the mesh must hold without it.
 			for time.Since(start) < 10*time.Second {

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/warren-mesh/warren/e2e/lab"
+	"github.com/warren-mesh/warren/e2e/lab/pace"
 )
 
 // How long what somebody else did may last: the kernel tells of most things at once, and of WireGuard's own never.
@@ -58,8 +59,8 @@ func TestByHand(t *testing.T) {
 				}
 				return nil
 			})
-			if took > fault.within {
-				t.Errorf("put right after %s, want %s", took, fault.within)
+			if within := pace.Scale(fault.within); took > within {
+				t.Errorf("put right after %s, want %s", took, within)
 			}
 			eventually(ctx, t, 5*time.Second, func() error { return quickPing(ctx, &s.pod("n1").Host, s.pod("n2").Address(true)) })
 			t.Logf("put right within %s, connected within %s", took.Round(time.Millisecond), time.Since(start).Round(time.Millisecond))

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/warren-mesh/warren/e2e/lab"
+	"github.com/warren-mesh/warren/e2e/lab/pace"
 )
 
 // The sizes of headers, in bytes.
@@ -64,7 +65,7 @@ func echoByFragments(ctx context.Context, from *lab.Host, to netip.Addr, size, m
 	if err := sendRaw(from, to, fragments); err != nil {
 		return fmt.Errorf("sending %d fragments: %w", len(fragments), err)
 	}
-	if err := replies.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
+	if err := replies.SetReadDeadline(time.Now().Add(pace.Scale(2 * time.Second))); err != nil {
 		return err
 	}
 	buffer := make([]byte, 1<<16)

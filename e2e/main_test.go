@@ -6,12 +6,17 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"github.com/warren-mesh/warren/e2e/lab/pace"
 )
 
 func TestMain(m *testing.M) {
 	if os.Getuid() != 0 {
 		fmt.Fprintln(os.Stderr, "e2e: the scenarios need root: they make network, mount and PID namespaces")
 		os.Exit(1)
+	}
+	if factor := pace.Factor(); factor > 1 {
+		fmt.Fprintf(os.Stdout, "the processor is emulated: bars of time are multiplied by %g, bars of loss and of what leaks are not\n", factor)
 	}
 	os.Exit(m.Run())
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/warren-mesh/warren/e2e/lab"
+	"github.com/warren-mesh/warren/e2e/lab/pace"
 	"github.com/warren-mesh/warren/internal/checkpoint"
 	"github.com/warren-mesh/warren/mesh"
 )
@@ -40,8 +41,8 @@ func TestARebootWithoutTheAPIServer(t *testing.T) {
 			}
 			s.addPod(ctx, t, n2, "p1")
 			// The others first: nothing of the node's own pods makes it speak up, and the others' sessions are with it as it was.
-			eventually(ctx, t, 5*time.Second-time.Since(start), func() error { return s.toPodOf(ctx, n2) })
-			eventually(ctx, t, 5*time.Second-time.Since(start), func() error { return s.fromPodOf(ctx, n2) })
+			eventually(ctx, t, 5*time.Second-pace.Since(start), func() error { return s.toPodOf(ctx, n2) })
+			eventually(ctx, t, 5*time.Second-pace.Since(start), func() error { return s.fromPodOf(ctx, n2) })
 			t.Logf("pods connected both ways %s after the agent's start", time.Since(start))
 			for _, other := range []string{"n1", "n3"} {
 				reachBothWays(ctx, t, s.pod(other), s.pod("n2"))

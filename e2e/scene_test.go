@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/warren-mesh/warren/e2e/lab"
+	"github.com/warren-mesh/warren/e2e/lab/pace"
 )
 
 // scene is a lab whose underlay was captured, and the capture proven on every node, before its first agent started.
@@ -22,7 +23,8 @@ const patience = 3 * time.Minute
 
 func testContext(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), patience, fmt.Errorf("the scenario took more than %s", patience))
+	limit := pace.Scale(patience)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), limit, fmt.Errorf("the scenario took more than %s", limit))
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -153,10 +155,11 @@ func publicKey(ctx context.Context, t *testing.T, n *lab.Node) string {
 	return strings.TrimSpace(run(ctx, t, &n.Host, "", "wg", "show", "warren0", "public-key"))
 }
 
-// eventually tries until it succeeds, and fails the test with the last error after limit. It returns how long it took.
+// eventually tries until it succeeds, and fails the test with the last error after limit, which [pace] stretches. It returns how
+// long it took.
 func eventually(ctx context.Context, t *testing.T, limit time.Duration, try func() error) time.Duration {
 	t.Helper()
-	start := time.Now()
+	start, limit := time.Now(), pace.Scale(limit)
 	for {
 		err := try()
 		took := time.Since(start)

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/warren-mesh/warren/e2e/lab/pace"
 )
 
 // MetricsAddress is where every agent serves its metrics, on its own node.
@@ -47,7 +50,7 @@ func (n *Node) StartAgent(ctx context.Context, args ...string) error {
 	}
 	defer log.Close()
 	// Not bound to ctx: it runs until it is stopped.
-	cmd := n.Command(context.WithoutCancel(ctx), "warrend", n.agentArgs(n.kubeconfig, args)...)
+	cmd := n.Command(context.WithoutCancel(ctx), cmp.Or(n.program, "warrend"), n.agentArgs(n.kubeconfig, args)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for who started us
 	if err := cmd.Start(); err != nil {
@@ -60,6 +63,13 @@ func (n *Node) StartAgent(ctx context.Context, args ...string) error {
 	}()
 	n.agent = agent
 	return nil
+}
+
+// UseAgent makes the next agents of the node another program: the path of a warrend, or "" for the lab's own.
+func (n *Node) UseAgent(program string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.program = program
 }
 
 func (n *Node) agentArgs(kubeconfig string, more []string) []string {
@@ -145,7 +155,7 @@ func (n *Node) WaitReady(ctx context.Context) error {
 	if agent == nil {
 		return fmt.Errorf("waiting for the agent of %s: it was not started", n.Name)
 	}
-	ctx, cancel := context.WithTimeout(ctx, readyPatience)
+	ctx, cancel := context.WithTimeout(ctx, pace.Scale(readyPatience))
 	defer cancel()
 	tick := time.NewTicker(25 * time.Millisecond)
 	defer tick.Stop()

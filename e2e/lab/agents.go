@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/warren-mesh/warren/e2e/lab/pace"
 )
 
 // StartAgents starts the agents of all nodes that have none, and waits until all are ready and have each other for peers.
@@ -39,7 +41,7 @@ func (l *Lab) StartAgents(ctx context.Context) error {
 
 // WaitPeers waits until the node's WireGuard has at least so many peers, for a minute at most.
 func (n *Node) WaitPeers(ctx context.Context, count int) error {
-	ctx, cancel := context.WithTimeout(ctx, readyPatience)
+	ctx, cancel := context.WithTimeout(ctx, pace.Scale(readyPatience))
 	defer cancel()
 	for {
 		out, err := n.Run(ctx, "wg", "show", "all", "peers")

@@ -31,6 +31,7 @@ type Capture struct {
 	names   map[int]string
 	frames  []Frame // those kept
 	kept    int     // how many of them are WireGuard's
+	others  int     // how many of them are neither WireGuard's nor leaks
 	counts  map[wire.Message]int
 	clear   int // frames that are not WireGuard
 	leaks   []Frame
@@ -55,8 +56,12 @@ func (f Frame) String() string {
 	return fmt.Sprintf("%s %-6s %s", f.Time.Format("15:04:05.000000"), f.From, f.line)
 }
 
-// keptMessages is how many frames with WireGuard messages are kept; they are only counted then. All others are kept.
-const keptMessages = 20000
+// How many frames with WireGuard messages, and how many of those that show nothing of the pods, are kept; they are only counted then.
+// Leaks are all kept.
+const (
+	keptMessages = 20000
+	keptOthers   = 50000
+)
 
 // Capture begins a capture. It ends with the lab or with Close.
 func (l *Lab) Capture(ctx context.Context) (*Capture, error) {
@@ -110,17 +115,18 @@ func (c *Capture) take(r received) {
 	if c.isControl(r.frame, result) {
 		return
 	}
-	clean := result.WireGuard != 0 && len(result.Findings) == 0
+	clean, kept, most := len(result.Findings) == 0, &c.others, keptOthers
 	if result.WireGuard != 0 {
 		c.counts[result.WireGuard]++
+		kept, most = &c.kept, keptMessages
 	} else {
 		c.clear++
 	}
-	if clean && c.kept >= keptMessages {
+	if clean && *kept >= most {
 		return
 	}
 	if clean {
-		c.kept++
+		*kept++
 	}
 	f := Frame{Time: r.time, From: c.name(r.port), Data: bytes.Clone(r.frame), Result: result}
 	c.frames = append(c.frames, f)
@@ -198,7 +204,8 @@ func (c *Capture) describe(frames []Frame) []Frame {
 	return frames
 }
 
-// Frames are the frames that were kept: all but WireGuard's beyond the first 20,000. Control frames are left out.
+// Frames are the frames that were kept: all leaks, the first 20,000 of WireGuard's and the first 50,000 others. Control frames are
+// left out.
 func (c *Capture) Frames() []Frame {
 	c.mu.Lock()
 	defer c.mu.Unlock()

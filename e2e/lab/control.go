@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/warren-mesh/warren/e2e/lab/pace"
 	"github.com/warren-mesh/warren/e2e/lab/wire"
 )
 
@@ -58,7 +59,7 @@ func controlAddress(cluster netip.Prefix, n *Node) netip.Addr {
 }
 
 func (c *Capture) awaitControls(ctx context.Context, n *Node, controls []wire.Control) error {
-	ctx, cancel := context.WithTimeout(ctx, controlPatience)
+	ctx, cancel := context.WithTimeout(ctx, pace.Scale(controlPatience))
 	defer cancel()
 	for {
 		var missing []string

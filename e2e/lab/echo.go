@@ -41,6 +41,9 @@ func (h *Host) serveEcho() (*echo, error) {
 			return nil, errors.Join(fmt.Errorf("serving echo: %w", err), e.Close())
 		}
 		e.keep(c)
+		if err := enlarge(c); err != nil {
+			return nil, errors.Join(fmt.Errorf("serving echo: %w", err), e.Close())
+		}
 		if err := answer(network, c); err != nil {
 			return nil, errors.Join(fmt.Errorf("serving echo: %w", err), e.Close())
 		}

@@ -29,6 +29,8 @@ type Node struct {
 
 	mu    sync.Mutex // guards the agent
 	agent *agentProcess
+	// program is what the agent is started from; "" for the lab's warrend.
+	program string
 	// kubeconfig is the file with the credential of the agent's last start.
 	kubeconfig string
 	next       int // offset of the next pod's address

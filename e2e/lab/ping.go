@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/warren-mesh/warren/e2e/lab/pace"
 )
 
 // PingOptions say how to ping. The zero value is one packet of 56 bytes, as ping's.
@@ -21,7 +23,7 @@ type PingOptions struct {
 	Size int
 	// DontFragment forbids fragments on the way and here.
 	DontFragment bool
-	// Timeout is how long to wait for each answer; 0 is 2 seconds.
+	// Timeout is how long to wait for each answer, before [pace] stretches it; 0 is 2 seconds.
 	Timeout time.Duration
 }
 
@@ -139,7 +141,7 @@ func (p *pinger) once(sequence uint16) error {
 	if _, err := p.conn.WriteTo(message, &net.IPAddr{IP: p.to.AsSlice()}); err != nil {
 		return err
 	}
-	if err := p.conn.SetReadDeadline(time.Now().Add(p.o.Timeout)); err != nil {
+	if err := p.conn.SetReadDeadline(time.Now().Add(pace.Scale(p.o.Timeout))); err != nil {
 		return err
 	}
 	buffer := make([]byte, 1<<16)

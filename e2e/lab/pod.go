@@ -23,11 +23,14 @@ type Pod struct {
 // podNamespace is where all pods of a lab are said to be.
 const podNamespace = "default"
 
-// AddPod adds a pod with the next address of each of the node's pod CIDRs, attached as the product does it. The MTU is the
+// AddPod adds a pod with the next free address of each of the node's pod CIDRs, attached as the product does it. The MTU is the
 // lane's or, where there is none yet, what the underlay leaves for it.
 func (n *Node) AddPod(_ context.Context, name string) (*Pod, error) {
 	if n.Pod(name) != nil {
 		return nil, fmt.Errorf("adding pod %s/%s: it is there", n.Name, name)
+	}
+	if len(n.Pods()) > lastPod-firstPod {
+		return nil, fmt.Errorf("adding pod %s/%s: no address is free", n.Name, name)
 	}
 	p := &Pod{Node: n, Host: Host{Name: name, Addresses: n.nextAddresses(), bin: n.bin, env: n.env, children: n.children}}
 	if err := n.attach(p); err != nil {
@@ -80,15 +83,25 @@ func preparePod(name, labDir string) error {
 	return loopbackUp()
 }
 
+// lastPod is the offset of the last pod's address; after it comes the first one again that no pod has.
+const lastPod = 249
+
 func (n *Node) nextAddresses() []netip.Addr {
+	pods := n.Pods()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	var addrs []netip.Addr
-	for _, p := range n.PodCIDRs {
-		addrs = append(addrs, nth(p, n.next))
+	for {
+		var addrs []netip.Addr
+		for _, p := range n.PodCIDRs {
+			addrs = append(addrs, nth(p, n.next))
+		}
+		if n.next++; n.next > lastPod {
+			n.next = firstPod
+		}
+		if !slices.ContainsFunc(pods, func(p *Pod) bool { return slices.Equal(p.Addresses, addrs) }) {
+			return addrs
+		}
 	}
-	n.next++
-	return addrs
 }
 
 // WireGuard's overhead, in bytes, over IPv4 and over IPv6.

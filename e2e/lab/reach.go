@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/warren-mesh/warren/e2e/lab/pace"
 )
 
 // reachPatience is how long Reach tries where the context ends no earlier.
@@ -24,7 +26,7 @@ func (h *Host) Reach(ctx context.Context, to netip.Addr, proto string, size int)
 
 // ReachPort is Reach for an echo service that is behind another address and port, as a Service is.
 func (h *Host) ReachPort(ctx context.Context, to netip.AddrPort, proto string, size int) error {
-	ctx, cancel := context.WithTimeout(ctx, reachPatience)
+	ctx, cancel := context.WithTimeout(ctx, pace.Scale(reachPatience))
 	defer cancel()
 	err := h.reach(ctx, to, proto, size)
 	if err != nil {

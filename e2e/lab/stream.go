@@ -49,6 +49,9 @@ func (h *Host) Stream(ctx context.Context, to netip.Addr, interval time.Duration
 	if err != nil {
 		return nil, fmt.Errorf("%s: streaming to %s: %w", h.Name, to, err)
 	}
+	if err := enlarge(conn); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: streaming to %s: %w", h.Name, to, err), conn.Close())
+	}
 	s := &Stream{conn: conn, stop: make(chan struct{}), seen: map[sequence]bool{}}
 	s.sender.Go(func() { s.send(interval, max(size, sequenceSize)) })
 	s.receiver.Go(s.receive)
@@ -113,19 +116,22 @@ func (s *Stream) Received() int {
 	return s.result.Received
 }
 
-// lastWait is how long Stop waits for those under way.
+// lastWait is how long Stop waits for those under way, from the last one that came.
 const lastWait = time.Second
 
 // Stop ends the stream, waits for what is under way, and says what came of it.
 func (s *Stream) Stop() StreamResult {
 	close(s.stop)
 	s.sender.Wait() // it may be about to send one more
-	deadline := time.Now().Add(lastWait)
-	for time.Now().Before(deadline) {
+	start := time.Now()
+	for {
 		s.mu.Lock()
-		all := s.result.Received == s.result.Sent
+		all, since := s.result.Received == s.result.Sent, s.last
 		s.mu.Unlock()
-		if all {
+		if since.Before(start) {
+			since = start
+		}
+		if all || time.Since(since) > lastWait {
 			break
 		}
 		time.Sleep(5 * time.Millisecond)

@@ -13,16 +13,25 @@ import (
 	"github.com/warren-mesh/warren/e2e/vm/job"
 )
 
-// writeInitrd writes the machine's whole root: its first process, the tests, the kernel's modules, and the programs that the
-// tests run. The binaries are built in dir.
-func writeInitrd(ctx context.Context, file, dir string, k kernel, jobs []job.Job) (err error) {
-	f, err := os.Create(file) //nolint:gosec // in our temporary folder
+// files are what the machine's whole root is made of.
+type files struct {
+	// dir is where the binaries are built.
+	dir    string
+	kernel kernel
+	setup  job.Setup
+	// programs is the folder of the control plane's, where there are scenarios.
+	programs string
+}
+
+// write writes the root: the first process, the tests, the kernel's modules, and the programs that the tests run.
+func (f files) write(ctx context.Context, name string) (err error) {
+	file, err := os.Create(name) //nolint:gosec // in our temporary folder
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	a := newArchive(f)
-	for _, folder := range []string{"/proc", "/sys", "/dev", "/run", "/tmp", "/root", "/var"} {
+	defer func() { err = errors.Join(err, file.Close()) }()
+	a := newArchive(file)
+	for _, folder := range []string{"/proc", "/sys", "/dev", "/run", "/tmp", "/root", "/var/lib"} {
 		a.folder(folder)
 	}
 	for _, folder := range []string{"bin", "sbin", "lib", "lib64"} {
@@ -32,14 +41,19 @@ func writeInitrd(ctx context.Context, file, dir string, k kernel, jobs []job.Job
 	a.link("/var/run", "/run")
 	a.text("/etc/passwd", typeFile|0o644, "root:x:0:0:root:/root:/bin/sh\n")
 	a.text("/etc/group", typeFile|0o644, "root:x:0:\n")
-	if err := addModules(ctx, a, dir, k); err != nil {
+	if err := addModules(ctx, a, f.dir, f.kernel); err != nil {
 		return err
 	}
 	if err := addPrograms(ctx, a); err != nil {
 		return err
 	}
-	if err := addTests(ctx, a, dir, jobs); err != nil {
+	if err := f.addTests(ctx, a); err != nil {
 		return err
+	}
+	if f.programs != "" {
+		if err := f.addLab(ctx, a); err != nil {
+			return err
+		}
 	}
 	return a.close()
 }
@@ -62,9 +76,9 @@ func addModules(ctx context.Context, a *archive, dir string, k kernel) error {
 }
 
 // addTests builds the packages' tests and the first process, and adds them with the packages' testdata.
-func addTests(ctx context.Context, a *archive, dir string, jobs []job.Job) error {
-	for i, j := range jobs {
-		binary := filepath.Join(dir, fmt.Sprintf("%d.test", i))
+func (f files) addTests(ctx context.Context, a *archive) error {
+	for i, j := range f.setup.Jobs {
+		binary := filepath.Join(f.dir, fmt.Sprintf("%d.test", i))
 		if _, err := command(ctx, "go", "test", "-c", "-ldflags=-s -w", "-o", binary, "./"+j.Package); err != nil {
 			return err
 		}
@@ -73,16 +87,16 @@ func addTests(ctx context.Context, a *archive, dir string, jobs []job.Job) error
 			return err
 		}
 	}
-	guest := filepath.Join(dir, "guest")
-	if _, err := command(ctx, "go", "build", "-ldflags=-s -w", "-o", guest, "./e2e/vm/guest"); err != nil {
-		return err
-	}
-	a.file("/init", guest)
-	list, err := json.Marshal(jobs)
+	guest, err := f.build(ctx, "./e2e/vm/guest")
 	if err != nil {
 		return err
 	}
-	a.text(job.File, typeFile|0o644, string(list))
+	a.file("/init", guest)
+	setup, err := json.Marshal(f.setup)
+	if err != nil {
+		return err
+	}
+	a.text(job.File, typeFile|0o600, string(setup))
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,36 +21,26 @@ type machine struct {
 	dir            string // for its logs
 	kernel, initrd string
 	timeout        time.Duration
-	out            io.Writer
+	// memory is in MiB.
+	memory int
+	// network gives it a way to this machine's loopback address.
+	network bool
+	out     io.Writer
 }
 
 const (
 	// bootTimeout is how long a kernel may take until its first process speaks. Emulation takes a tenth of it on an idle machine.
-	bootTimeout = 2 * time.Minute
+	bootTimeout = 4 * time.Minute
 	// tailSize is how much of the kernel's log is shown where something went wrong, in bytes.
 	tailSize = 4 << 10
+	// plainMemory is enough for tests, labMemory for labs with a control plane, in MiB. Its whole root is in it.
+	plainMemory, labMemory = 1536, 6144
 )
 
 // errNotUp says that the guest's first process never spoke.
 var errNotUp = errors.New("the virtual machine did not start")
 
-// run boots the machine and checks what it reports, with KVM where it works and none was chosen, else by emulation.
-func (m machine) run(ctx context.Context, accel string, packages []string) error {
-	if accel != "" {
-		return m.boot(ctx, accel, packages)
-	}
-	if kvm, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err == nil {
-		_ = kvm.Close() // it was only tried
-		err := m.boot(ctx, "kvm", packages)
-		if !errors.Is(err, errNotUp) {
-			return err
-		}
-		fmt.Fprintf(m.out, "KVM does not work here: %v\n", err)
-	}
-	return m.boot(ctx, "tcg", packages)
-}
-
-// boot runs the machine once.
+// boot runs the machine and checks what it reports, with KVM or by emulation.
 func (m machine) boot(ctx context.Context, accel string, packages []string) error {
 	fmt.Fprintf(m.out, "booting (%s)\n", accel)
 	ctx, cancel := context.WithTimeoutCause(ctx, m.timeout, fmt.Errorf("the machine was ended after %s", m.timeout))
@@ -79,10 +70,13 @@ func (m machine) boot(ctx context.Context, accel string, packages []string) erro
 // qemu is the machine's command. Its serial ports are the console, a file, and the files 3 and 4.
 func (m machine) qemu(ctx context.Context, accel, console string) *exec.Cmd {
 	how := map[string]string{"kvm": "kvm", "tcg": "tcg,thread=multi,tb-size=256"}[accel]
-	c := exec.CommandContext(ctx, "qemu-system-x86_64", "-machine", "pc", "-accel", how, "-cpu", "max", "-smp", "2", "-m", "1536", //nolint:gosec // our words
+	c := exec.CommandContext(ctx, "qemu-system-x86_64", "-machine", "pc", "-accel", how, "-cpu", "max", "-smp", "2", "-m", strconv.Itoa(m.memory), //nolint:gosec // our words
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-kernel", m.kernel, "-initrd", m.initrd,
 		"-append", "console=ttyS0 loglevel=4 panic=-1 oops=panic tsc=reliable no_timer_check nowatchdog mitigations=off audit=0 rdinit=/init",
 		"-serial", "file:"+console, "-serial", "file:/dev/fd/3", "-serial", "file:/dev/fd/4")
+	if m.network {
+		c.Args = append(c.Args, "-nic", "user,model=virtio-net-pci")
+	}
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	c.WaitDelay = 5 * time.Second
 	return c

@@ -18,7 +18,14 @@ var suite = []struct{ folder, telling string }{
 	{"mesh/guard", ""},
 	{"internal/nft", ""},
 	{"internal/podnet", ""},
+	{scenarios, "^TestByHand$|^TestUndisturbed$/^(nothing|agent_killed|both_nodes|another_node)"},
 }
+
+// emulated are the scenarios that run under emulation, where each takes a minute or more: what there is of the kernel's WireGuard in
+// them. Where there is KVM all run.
+const emulated = "^Test(Quiet|Undisturbed|ByHand|Upgrade|WithoutADevice|NeverPublished|ANodeJoins|ANodeIsDeleted|AnUnderlayAddressChanges|" +
+	"ARebootWithoutTheAPIServer|ARebootWithATornPlan|AnOldPlanDisturbsNothing|ACopiedKey|NodeKeys|ATakenKey|Foreign|ForeignLink|Uninstall|" +
+	"Looking|AgentsEndChangesNothing|Sizes)$|^TestEveryoneReachesEveryone$/^3_nodes"
 
 // choose makes jobs of the suite, or of the given packages.
 func choose(o options, packages []string) ([]job.Job, error) {

@@ -43,11 +43,16 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	var jobs []job.Job
-	if err := json.Unmarshal(list, &jobs); err != nil {
+	var setup job.Setup
+	if err := json.Unmarshal(list, &setup); err != nil {
 		return err
 	}
-	for _, j := range jobs {
+	if setup.Host != nil {
+		if err := relay(*setup.Host); err != nil {
+			return fmt.Errorf("making the way to the host: %w", err)
+		}
+	}
+	for _, j := range setup.Jobs {
 		fmt.Fprintln(results, job.Result{Package: j.Package, Code: do(j, output)})
 	}
 	return errors.Join(output.Close(), results.Close()) // waits until all is written
@@ -57,6 +62,7 @@ func run() error {
 func do(j job.Job, output io.Writer) int {
 	c := exec.Command(path.Join(j.Dir, "test"), j.Args...) //nolint:gosec,noctx // our own tests; the machine's end is their bound
 	c.Dir, c.Stdout, c.Stderr = j.Dir, output, output
+	c.Env = append(os.Environ(), j.Env...)
 	fmt.Fprintf(output, "\n%s%s\n", job.Begin, j.Package)
 	err := c.Run()
 	var exit *exec.ExitError

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// File has the jobs in the guest, as a JSON array.
+	// File has the guest's [Setup], as JSON.
 	File = "/jobs.json"
 	// Output is the guest's serial port for what the tests print. The first port is the kernel's console.
 	Output = "/dev/ttyS1"
@@ -19,14 +19,33 @@ const (
 	Begin = "==> "
 )
 
+// The addresses of QEMU's user networking.
+const (
+	GuestAddress = "10.0.2.15/24"
+	HostAddress  = "10.0.2.2"
+)
+
+// Setup is all that the guest is told.
+type Setup struct {
+	Jobs []Job
+	// Host is where the control planes run; nil where that is inside.
+	Host *Host
+}
+
+// Host is a port of the host's loopback address, and what to say there first.
+type Host struct {
+	Port  int
+	Token string
+}
+
 // Job is one package's tests.
 type Job struct {
 	// Package is the folder of the package in the repository.
 	Package string
 	// Dir has the test binary ("test") and the package's testdata in the guest.
 	Dir string
-	// Args are the test binary's.
-	Args []string
+	// Args are the test binary's, and Env is added to what every process has.
+	Args, Env []string
 }
 
 // Result is how a job ended.

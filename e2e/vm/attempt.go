@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/warren-mesh/warren/e2e/lab/cluster/assets"
+	"github.com/warren-mesh/warren/e2e/lab/pace"
+	"github.com/warren-mesh/warren/e2e/vm/job"
+)
+
+// emulationFactor is what the bars of time are multiplied by under emulation: an API server's answer and an agent's work take so
+// much longer there. Bars of loss and of what leaks stay.
+const emulationFactor = 5
+
+// attempts are how to boot, in this order, for as long as the machine does not come up. QEMU's emulation of several processors
+// loses, once in some boots, a race in how the kernel patches itself, and the kernel panics: it gets a second one.
+func attempts(ctx context.Context, accel string, out io.Writer) []string {
+	switch {
+	case accel != "":
+		return []string{accel}
+	case kvm(ctx, out):
+		return []string{"kvm", "tcg", "tcg"}
+	}
+	return []string{"tcg", "tcg"}
+}
+
+// kvm says whether a machine with KVM starts here, and prints why not.
+func kvm(ctx context.Context, out io.Writer) bool {
+	device, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	_ = device.Close() // it was only tried
+	_, err = command(ctx, "timeout", "20", "sh", "-c", "echo quit | qemu-system-x86_64 -accel kvm -cpu max -nodefaults -display none -S -monitor stdio")
+	if err != nil {
+		fmt.Fprintln(out, "KVM does not work here:", err)
+	}
+	return err == nil
+}
+
+// attempt makes the machine's files and boots it once.
+func attempt(ctx context.Context, o options, k kernel, jobs []job.Job, out io.Writer) (err error) {
+	dir, err := os.MkdirTemp("", "warren-vm-")
+	if err != nil {
+		return fmt.Errorf("making temporary folder: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	files := files{dir: dir, kernel: k, setup: job.Setup{Jobs: slices.Clone(jobs)}}
+	m := machine{dir: dir, kernel: k.image, initrd: filepath.Join(dir, "initrd"), timeout: o.timeout, memory: plainMemory, out: out}
+	if i := slices.IndexFunc(jobs, func(j job.Job) bool { return j.Package == scenarios }); i >= 0 {
+		if files.programs, err = assets.Ensure(ctx, out); err != nil {
+			return err
+		}
+		m.memory = labMemory
+		files.setup.Jobs[i].Env = labEnv
+		if o.accel == "tcg" {
+			host, startErr := startOutsider(ctx, files.programs, dir)
+			if startErr != nil {
+				return startErr
+			}
+			defer func() { err = errors.Join(err, host.Close()) }()
+			files.setup.Host, m.network = &job.Host{Port: host.port(), Token: host.token}, true
+			emulate(&files.setup.Jobs[i], o, out)
+		}
+	}
+	if err := files.write(ctx, m.initrd); err != nil {
+		return fmt.Errorf("making the machine's files: %w", err)
+	}
+	return m.boot(ctx, o.accel, names(jobs))
+}
+
+// emulate makes the scenarios' job one that emulation can do.
+func emulate(j *job.Job, o options, out io.Writer) {
+	j.Env = append(slices.Clone(j.Env), pace.Variable+"="+strconv.Itoa(emulationFactor))
+	if !o.short && o.run == "" {
+		j.Args = append(slices.Clone(j.Args), "-test.run="+emulated)
+	}
+	fmt.Fprintf(out, "emulation: the control plane is outside, and bars of time are multiplied by %d; bars of loss and leaks are not\n", emulationFactor)
+}
+
+func names(jobs []job.Job) []string {
+	var all []string
+	for _, j := range jobs {
+		all = append(all, j.Package)
+	}
+	return all
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"github.com/warren-mesh/warren/e2e/lab"
+	"github.com/warren-mesh/warren/e2e/lab/cluster/assets"
+	"github.com/warren-mesh/warren/e2e/vm/outside"
+)
+
+// scenarios is the package whose tests want whole labs: the control plane, the agents and the manifests.
+const scenarios = "e2e"
+
+// Where the guest has what labs run, and the variables by which they find it.
+const (
+	labBin      = "/lab/bin"
+	labPrograms = "/lab/controlplane"
+	labBuilds   = "/lab/builds"
+)
+
+var labEnv = []string{"WARREN_BIN=" + labBin, assets.Variable + "=" + labPrograms, "WARREN_BUILDS=" + labBuilds}
+
+// addLab adds what a lab takes from the repository, and what is built there.
+func (f files) addLab(ctx context.Context, a *archive) error {
+	for _, pkg := range []string{"./cmd/warrend", "./cmd/warren", "./e2e/lab/warren-lab"} {
+		binary, err := f.build(ctx, pkg)
+		if err != nil {
+			return err
+		}
+		a.file(filepath.Join(labBin, filepath.Base(pkg)), binary)
+	}
+	if err := f.addControlPlane(ctx, a); err != nil {
+		return err
+	}
+	if err := f.addBuilds(ctx, a); err != nil {
+		return err
+	}
+	root, err := lab.Repository()
+	if err != nil {
+		return err
+	}
+	a.file("/src/go.mod", filepath.Join(root, "go.mod"))
+	return addTree(a, "/src/manifests", filepath.Join(root, "manifests"))
+}
+
+// addControlPlane adds its programs or, where it is outside, what stands in for them. Programs that are one file stay one.
+func (f files) addControlPlane(ctx context.Context, a *archive) error {
+	var standIn string
+	if f.setup.Host != nil {
+		var err error
+		if standIn, err = f.build(ctx, "./e2e/vm/remote"); err != nil {
+			return err
+		}
+	}
+	added := map[string]os.FileInfo{}
+next:
+	for name := range outside.Ports {
+		source := standIn
+		if source == "" {
+			source = filepath.Join(f.programs, name)
+		}
+		info, err := os.Stat(source)
+		if err != nil {
+			return err
+		}
+		for other, has := range added {
+			if os.SameFile(info, has) {
+				a.link(filepath.Join(labPrograms, name), other)
+				continue next
+			}
+		}
+		added[name] = info
+		a.file(filepath.Join(labPrograms, name), source)
+	}
+	return nil
+}
+
+// build builds a program and is its file.
+func (f files) build(ctx context.Context, pkg string) (string, error) {
+	binary := filepath.Join(f.dir, filepath.Base(pkg))
+	_, err := command(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, pkg)
+	return binary, err
+}
