@@ -180,6 +180,7 @@ func FuzzParsePrivateKey(f *testing.F) {
 
 func FuzzParsePublicKey(f *testing.F) {
 	f.Add(wgPublic)
+	f.Add(wgPublic[:20] + "\n" + wgPublic[20:])
 	f.Add("")
 	f.Fuzz(func(t *testing.T, text string) {
 		key, err := ParsePublicKey(text)

@@ -23,7 +23,10 @@ func ParsePublicKey(text string) (PublicKey, error) {
 	}
 	key := PublicKey(raw)
 	if key.IsZero() {
-		return PublicKey{}, fmt.Errorf("public key %q is all zero", text)
+		return PublicKey{}, fmt.Errorf("public key %.64q is all zero", text)
+	}
+	if key.String() != text { // base64 skips line ends wherever they are
+		return PublicKey{}, fmt.Errorf("public key %.64q has line ends", text)
 	}
 	return key, nil
 }
