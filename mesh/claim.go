@@ -2,8 +2,10 @@ package mesh
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/warren-mesh/warren/crypto/identity"
@@ -17,6 +19,7 @@ const (
 	AnnotationPodCIDRs      = AnnotationPrefix + "pod-cidrs"
 	AnnotationMeshAddresses = AnnotationPrefix + "mesh-addresses"
 	AnnotationVersion       = AnnotationPrefix + "version"
+	AnnotationClockSteps    = AnnotationPrefix + "clock-steps"
 	// AnnotationEndpointOverride is the operator's, in the form of AnnotationEndpoints: the agent publishes these
 	// endpoints in place of the Node's addresses. It reads the annotation and never writes it.
 	AnnotationEndpointOverride = AnnotationPrefix + "endpoint-override"
@@ -41,6 +44,9 @@ type Claim struct {
 	MeshAddresses []netip.Addr
 	// Version is the agent's, for people: printable ASCII, so that it can do a terminal no harm.
 	Version string
+	// ClockSteps is how often the node's clock went back. Who has a peer of the node makes it anew when this changes: WireGuard
+	// refuses handshakes that are older than the last.
+	ClockSteps uint32
 }
 
 // Published says whether the node's agent has said anything yet.
@@ -48,7 +54,7 @@ func (c Claim) Published() bool { return !c.PublicKey.IsZero() }
 
 // Equal says whether two claims are the same.
 func (c Claim) Equal(o Claim) bool {
-	return c.PublicKey == o.PublicKey && c.Version == o.Version && slices.Equal(c.Endpoints, o.Endpoints) &&
+	return c.PublicKey == o.PublicKey && c.Version == o.Version && c.ClockSteps == o.ClockSteps && slices.Equal(c.Endpoints, o.Endpoints) &&
 		slices.Equal(c.PodCIDRs, o.PodCIDRs) && slices.Equal(c.MeshAddresses, o.MeshAddresses)
 }
 
@@ -60,6 +66,7 @@ func (c Claim) Annotations() map[string]string {
 		AnnotationPodCIDRs:      join(c.PodCIDRs),
 		AnnotationMeshAddresses: join(c.MeshAddresses),
 		AnnotationVersion:       c.Version,
+		AnnotationClockSteps:    strconv.FormatUint(uint64(c.ClockSteps), 10),
 	}
 }
 
@@ -96,7 +103,25 @@ func ParseClaim(annotations map[string]string) (Claim, error) {
 	if len(version) > maxVersionBytes || strings.ContainsFunc(version, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return c, fmt.Errorf("annotation %s: %.64q is not at most %d printable ASCII characters", AnnotationVersion, version, maxVersionBytes)
 	}
-	return Claim{PublicKey: key, Endpoints: endpoints, PodCIDRs: prefixes, MeshAddresses: addrs, Version: version}, nil
+	steps, err := parseClockSteps(annotations[AnnotationClockSteps])
+	if err != nil {
+		return c, err
+	}
+	return Claim{
+		PublicKey: key, Endpoints: endpoints, PodCIDRs: prefixes, MeshAddresses: addrs, Version: version, ClockSteps: steps,
+	}, nil
+}
+
+// parseClockSteps reads a number; none at all is 0.
+func parseClockSteps(text string) (uint32, error) {
+	if text == "" {
+		return 0, nil
+	}
+	steps, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("annotation %s: %.64q is not a number from 0 to %d", AnnotationClockSteps, text, uint32(math.MaxUint32))
+	}
+	return uint32(steps), nil
 }
 
 // ParseEndpoints reads a comma-separated list of address:port; annotation is named in the error.

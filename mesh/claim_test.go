@@ -87,6 +87,9 @@ func TestParseClaimLimits(t *testing.T) {
 		{"4097 bytes", mesh.AnnotationPodCIDRs, strings.Repeat(" ", 4087) + "10.0.0.0/8", false},
 		{"a version of 128 bytes", mesh.AnnotationVersion, strings.Repeat("~", 128), true},
 		{"a version of 129 bytes", mesh.AnnotationVersion, strings.Repeat("~", 129), false},
+		{"most clock steps", mesh.AnnotationClockSteps, "4294967295", true},
+		{"one more", mesh.AnnotationClockSteps, "4294967296", false},
+		{"clock steps that are no number", mesh.AnnotationClockSteps, "0x10", false},
 		{"a version of two lines", mesh.AnnotationVersion, "v0.1.0\nv0.2.0", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {

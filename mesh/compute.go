@@ -131,7 +131,7 @@ func (c *computation) peer(n *Node) (peer Peer, mtu int, ok bool) {
 	}
 	c.checkMeshAddresses(n, allowed)
 	endpoint, mtu := c.endpoint(n)
-	return Peer{Node: n.Name, PublicKey: n.Claim.PublicKey, Endpoint: endpoint, AllowedIPs: allowed}, mtu, true
+	return Peer{Node: n.Name, PublicKey: n.Claim.PublicKey, Endpoint: endpoint, AllowedIPs: allowed, ClockSteps: n.Claim.ClockSteps}, mtu, true
 }
 
 // holdsKey says whether a node may use the key that it claims: whoever has the key's NodeKey may, since the API server let it be made

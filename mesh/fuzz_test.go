@@ -10,13 +10,15 @@ import (
 
 // FuzzParseClaim: nothing makes ParseClaim panic, and what it accepts it reads back from what it would write.
 func FuzzParseClaim(f *testing.F) {
-	f.Add(keyOf("n1").String(), "192.0.2.1:51820,[2001:db8::1]:51820", "10.244.1.0/24,fd00::/64", "10.244.1.1,fd00::1", "v0.1.0")
-	f.Add("", "", "", "", "")
-	f.Add(keyOf("n1").String(), "[::ffff:192.0.2.1]:051820", "0.0.0.0/0,::/0", "::ffff:10.244.1.1", "\x1b[2J")
-	f.Add(keyOf("n1").String()+"\n", "[fe80::1%eth0]:1", "::ffff:0:0/96", "fe80::1%eth0", "\xff")
-	f.Add(strings.Repeat("A", 43)+"=", ",", " ", "255.255.255.255", strings.Repeat("v", 129))
-	f.Fuzz(func(t *testing.T, key, endpoints, podCIDRs, meshAddresses, version string) {
-		claim, err := mesh.ParseClaim(annotationsOf(key, endpoints, podCIDRs, meshAddresses, version))
+	f.Add(keyOf("n1").String(), "192.0.2.1:51820,[2001:db8::1]:51820", "10.244.1.0/24,fd00::/64", "10.244.1.1,fd00::1", "v0.1.0", "3")
+	f.Add("", "", "", "", "", "")
+	f.Add(keyOf("n1").String(), "[::ffff:192.0.2.1]:051820", "0.0.0.0/0,::/0", "::ffff:10.244.1.1", "\x1b[2J", "3")
+	f.Add(keyOf("n1").String()+"\n", "[fe80::1%eth0]:1", "::ffff:0:0/96", "fe80::1%eth0", "\xff", "3")
+	f.Add(strings.Repeat("A", 43)+"=", ",", " ", "255.255.255.255", strings.Repeat("v", 129), "3")
+	f.Fuzz(func(t *testing.T, key, endpoints, podCIDRs, meshAddresses, version, steps string) {
+		annotations := annotationsOf(key, endpoints, podCIDRs, meshAddresses, version)
+		annotations[mesh.AnnotationClockSteps] = steps
+		claim, err := mesh.ParseClaim(annotations)
 		if err != nil {
 			if !utf8.ValidString(err.Error()) || len(err.Error()) > 2000 {
 				t.Fatalf("the error is no text for an Event: %q", err)

@@ -69,12 +69,14 @@ type Peer struct {
 	AllowedIPs []netip.Prefix `json:"allowedIPs"`
 	// Keepalive is the persistent keepalive interval; 0 is off.
 	Keepalive time.Duration `json:"keepalive,omitempty"`
+	// ClockSteps is how often the peer's clock went back, as it says itself: with each, WireGuard's peer is to be made anew.
+	ClockSteps uint32 `json:"clockSteps,omitempty"`
 }
 
 // Equal says whether two peers are the same in every field.
 func (p Peer) Equal(o Peer) bool {
 	return p.Node == o.Node && p.PublicKey == o.PublicKey && p.Endpoint == o.Endpoint &&
-		p.Keepalive == o.Keepalive && slices.Equal(p.AllowedIPs, o.AllowedIPs)
+		p.Keepalive == o.Keepalive && p.ClockSteps == o.ClockSteps && slices.Equal(p.AllowedIPs, o.AllowedIPs)
 }
 
 // UnreachableMetric is the worst metric there is: any other route to the same prefix wins.

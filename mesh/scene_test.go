@@ -131,7 +131,7 @@ func (s *scene) setNode(name string) func(key, value string) error {
 			f.UID = value
 		case "podCIDRs":
 			f.PodCIDRs = splitList(value)
-		case "public-key", "endpoints", "pod-cidrs", "mesh-addresses", "version":
+		case "public-key", "endpoints", "pod-cidrs", "mesh-addresses", "version", "clock-steps":
 			f.Annotations[mesh.AnnotationPrefix+key] = value
 			if value == "(none)" {
 				delete(f.Annotations, mesh.AnnotationPrefix+key)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/warren-mesh/warren/internal/checkpoint"
+	"github.com/warren-mesh/warren/internal/clock"
 	"github.com/warren-mesh/warren/internal/socket"
 	"github.com/warren-mesh/warren/mesh"
 	"github.com/warren-mesh/warren/mesh/guard"
@@ -70,7 +71,8 @@ func uninstall(stateDir, socketPath string) (removed []string, err error) {
 		route.Remove,
 		guard.Remove,
 		func() ([]string, error) {
-			return removeFiles(stateDir, "key", ".key-*.tmp", checkpoint.FileName, checkpoint.TempName)
+			return removeFiles(stateDir, "key", ".key-*.tmp", checkpoint.FileName, checkpoint.TempName,
+				clock.FileName, clock.TempName)
 		},
 		func() ([]string, error) {
 			return removeFiles(runDir, name, name+".new", filepath.Base(wg.LogPath("", "*")))

@@ -17,6 +17,7 @@ import (
 
 	"github.com/warren-mesh/warren/crypto/identity"
 	"github.com/warren-mesh/warren/internal/checkpoint"
+	"github.com/warren-mesh/warren/internal/clock"
 	"github.com/warren-mesh/warren/internal/kube"
 	"github.com/warren-mesh/warren/internal/loop"
 	"github.com/warren-mesh/warren/internal/socket"
@@ -39,6 +40,9 @@ type Agent struct {
 	router  *route.Router
 	metrics *metrics
 	keeper  *keeper
+	clock   *clock.Record
+	// problem is what the last reconcile failed with.
+	problem problem
 
 	reconcileLoop *loop.Runner
 	publishLoop   *loop.Runner
@@ -51,8 +55,7 @@ type Agent struct {
 	auditRoutes atomic.Bool
 	// auditDevice asks the same for the WireGuard device alone.
 	auditDevice atomic.Bool
-	// sent counts what was sent to the kernel to change it, and took is how long the last reconcile took, in nanoseconds.
-	sent, took atomic.Int64
+	sent        sent
 	// held is the plan of the last reconcile: what is sent for the same plan again puts right what somebody else did. Only
 	// reconcile uses it.
 	held mesh.Plan
@@ -64,6 +67,8 @@ type Agent struct {
 	underlayMTU int
 	// adopted are the keys of the peers in use, by node. Only reconcile uses it.
 	adopted map[string]identity.PublicKey
+	// clockSteps are those of the peers in use, by key. Only reconcile uses it.
+	clockSteps map[identity.PublicKey]uint32
 	// keyHolder is the UID of the Node for which the NodeKey was seen to be. Only publish uses it.
 	keyHolder string
 
@@ -72,7 +77,6 @@ type Agent struct {
 	key      identity.PrivateKey
 	result   mesh.Result
 	wanted   publication
-	problem  string
 	refusals transitions
 }
 
@@ -85,11 +89,14 @@ func Run(ctx context.Context, config Config, logger *zap.Logger) error {
 	defer func() { _ = a.close() }()
 	logger.Info("starting", zap.String("version", version.String()), zap.String("node", config.NodeName),
 		zap.Stringer("publicKey", a.key.Public()), zap.String("wireguard", string(a.device.Implementation())))
-	guarded, err := a.failClosed()
+	last := a.lastPlan()
+	guarded, err := a.failClosed(last)
 	if err != nil {
 		return err
 	}
-	a.restore(guarded)
+	if last != nil {
+		a.restore(*last, guarded)
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return socket.Serve(ctx, config.Socket, a) })
 	group.Go(func() error { return a.serveHTTP(ctx) })
@@ -115,15 +122,18 @@ func start(config Config, logger *zap.Logger) (*Agent, error) {
 		logger.Info("made a new key", zap.String("folder", config.StateDir), zap.Stringer("publicKey", key.Public()))
 	}
 	a.key = key
+	if a.clock, err = clock.Open(config.StateDir); err != nil {
+		logger.Warn("whether the clock went back while the agent was away is not known", zap.Error(err))
+	}
 	a.keeper = newKeeper(checkpoint.New(config.StateDir), logger, a.metrics)
-	if a.guard, err = guard.New(guard.Options{OnMessage: a.counted(func(int) {})}); err != nil {
+	if a.guard, err = guard.New(guard.Options{OnMessage: counted(&a.sent.guard, func(int) {})}); err != nil {
 		return nil, fmt.Errorf("opening nftables: %w", err)
 	}
-	if a.router, err = route.New(route.Options{OnMessage: a.counted(a.metrics.rtnetlinkSent)}); err != nil {
+	if a.router, err = route.New(route.Options{OnMessage: counted(&a.sent.rtnetlink, a.metrics.rtnetlinkSent)}); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening rtnetlink: %w", err), a.close())
 	}
 	if a.device, err = wg.New(wg.Options{
-		Mode: config.WireGuard, LogDir: filepath.Dir(config.Socket), OnMessage: a.counted(a.metrics.wireguardSent),
+		Mode: config.WireGuard, LogDir: filepath.Dir(config.Socket), OnMessage: counted(&a.sent.wireguard, a.metrics.wireguardSent),
 	}); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening WireGuard: %w", err), a.close())
 	}
@@ -153,9 +163,13 @@ func (a *Agent) close() error {
 
 // failClosed makes sure that nothing can leave in clear, and that who tries is told at once, before the API server has said
 // anything: on a node that has just booted pods may start before the mesh does. A guard that is there already knows more,
-// and is kept; guarded says that there was one.
-func (a *Agent) failClosed() (guarded bool, err error) {
+// and is kept; guarded says that there was one. Where there was none, but a mesh that works, the last good plan's costs that
+// no packet.
+func (a *Agent) failClosed(last *mesh.Plan) (guarded bool, err error) {
 	plan := mesh.Compute(mesh.Local{Interface: a.config.Interface, ClusterCIDRs: a.config.ClusterCIDRs}, nil).Plan
+	if last != nil {
+		plan.Guard = last.Guard
+	}
 	guarded, err = a.guard.Present()
 	if err != nil {
 		return false, err
@@ -201,6 +215,7 @@ func (a *Agent) mesh(ctx context.Context) error {
 	group.Go(func() error { return a.repair(ctx) })
 	group.Go(func() error { a.reconcileLoop.Run(ctx); return nil })
 	group.Go(func() error { a.watchDevice(ctx); return nil })
+	group.Go(func() error { return a.followClock(ctx) })
 	group.Go(func() error { a.publishLoop.Run(ctx); return nil })
 	group.Go(func() error { a.pathLoop.Run(ctx); return nil })
 	group.Go(func() error { a.keeper.run(ctx); return nil })

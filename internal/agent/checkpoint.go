@@ -22,11 +22,11 @@ type keeper struct {
 	logger  *zap.Logger
 	metrics *metrics
 
-	mu sync.Mutex // guards what follows
+	problem problem
+
+	mu sync.Mutex // guards plan
 	// plan is the last good one; nil before the first.
 	plan *mesh.Plan
-	// problem is what the last write failed with.
-	problem string
 }
 
 func newKeeper(store *checkpoint.Store, logger *zap.Logger, metrics *metrics) *keeper {
@@ -71,19 +71,13 @@ func (k *keeper) save() error {
 
 // saved counts failures, and tells of them once when they begin or change, and of their end.
 func (k *keeper) saved(_ time.Duration, err error) {
-	text := ""
 	if err != nil {
-		text = err.Error()
 		k.metrics.checkpointFailures.Inc()
 	}
-	k.mu.Lock()
-	before := k.problem
-	k.problem = text
-	k.mu.Unlock()
-	switch {
-	case text != "" && text != before:
+	switch began, ended := k.problem.update(err); {
+	case began:
 		k.logger.Error("the last good plan could not be written to disk; the mesh goes on, and this is retried", zap.Error(err))
-	case text == "" && before != "":
+	case ended:
 		k.logger.Info("the last good plan is on disk again", zap.String("file", k.store.Path()))
 	}
 }

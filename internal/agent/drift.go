@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,12 +17,23 @@ const (
 	deviceInterval = 3 * time.Second
 	// deviceShare bounds what that costs in a large mesh: one part in so many of a processor.
 	deviceShare = 250
+	// deviceCost is about what reading one peer and comparing it costs.
+	deviceCost = 20 * time.Microsecond
 )
 
-// counted is f that also counts in sent.
-func (a *Agent) counted(f func(n int)) func(n int) {
+// deviceDue is the time between two readings of a device with so many peers. It does not follow from how long the last one took: on a
+// busy machine that is mostly waiting, and the node would be blind for long.
+func deviceDue(peers int) time.Duration {
+	return max(deviceInterval, deviceShare*deviceCost*time.Duration(peers))
+}
+
+// sent counts what was sent to the kernel to change it, by whom it was sent to.
+type sent struct{ guard, wireguard, rtnetlink atomic.Int64 }
+
+// counted is f that also counts.
+func counted(in *atomic.Int64, f func(n int)) func(n int) {
 	return func(n int) {
-		a.sent.Add(int64(n))
+		in.Add(int64(n))
 		f(n)
 	}
 }
@@ -40,13 +52,23 @@ func (a *Agent) drift(parts []string) {
 	a.events.Event(kube.Warning, "Drift", note, nil)
 }
 
+// peers is how many the plan has.
+func (a *Agent) peers() (count int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, lane := range a.result.Plan.Lanes {
+		count += len(lane.Peers)
+	}
+	return count
+}
+
 // watchDevice has the WireGuard device read from time to time.
 func (a *Agent) watchDevice(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(max(deviceInterval, deviceShare*time.Duration(a.took.Load()))):
+		case <-time.After(deviceDue(a.peers())):
 		}
 		a.auditDevice.Store(true)
 		a.reconcileLoop.Trigger()

@@ -35,10 +35,7 @@ func (a *Agent) serveHTTP(ctx context.Context) error {
 }
 
 func (a *Agent) readyz(w http.ResponseWriter, _ *http.Request) {
-	a.mu.Lock()
-	problem := a.problem
-	a.mu.Unlock()
-	switch {
+	switch problem := a.problem.String(); {
 	case problem != "":
 		http.Error(w, problem, http.StatusServiceUnavailable)
 	case !a.programmed.Load():

@@ -41,7 +41,7 @@ func (a *Agent) claim(plan mesh.Plan, own kube.Own) (mesh.Claim, []mesh.Refusal)
 	}
 	return mesh.Claim{
 		PublicKey: a.identity().Public(), Endpoints: endpoints, PodCIDRs: plan.Guard.Own, MeshAddresses: plan.Guard.Mesh,
-		Version: version.String(),
+		Version: version.String(), ClockSteps: a.clock.Steps(),
 	}, problems
 }
 

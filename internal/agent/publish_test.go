@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/warren-mesh/warren/crypto/identity"
+	"github.com/warren-mesh/warren/internal/clock"
 	"github.com/warren-mesh/warren/internal/kube"
 	"github.com/warren-mesh/warren/internal/version"
 	"github.com/warren-mesh/warren/mesh"
@@ -14,7 +15,7 @@ import (
 
 // TestClaim is what the node would publish, and what it says of its own Node's mistakes.
 func TestClaim(t *testing.T) {
-	a := &Agent{config: Config{NodeName: "n1", ListenPort: 4500}, key: identity.NewPrivateKey()}
+	a := &Agent{config: Config{NodeName: "n1", ListenPort: 4500}, key: identity.NewPrivateKey(), clock: &clock.Record{}}
 	plan := mesh.Plan{Guard: mesh.Guard{
 		Own:  []netip.Prefix{netip.MustParsePrefix("10.244.1.0/24"), netip.MustParsePrefix("fd00:244:0:1::/64")},
 		Mesh: []netip.Addr{netip.MustParseAddr("10.244.1.1"), netip.MustParseAddr("fd00:244:0:1::1")},
@@ -41,7 +42,7 @@ func TestClaim(t *testing.T) {
 			want := map[string]string{
 				mesh.AnnotationPublicKey: a.key.Public().String(), mesh.AnnotationEndpoints: c.endpoints,
 				mesh.AnnotationPodCIDRs: "10.244.1.0/24,fd00:244:0:1::/64", mesh.AnnotationMeshAddresses: "10.244.1.1,fd00:244:0:1::1",
-				mesh.AnnotationVersion: version.String(),
+				mesh.AnnotationVersion: version.String(), mesh.AnnotationClockSteps: "0",
 			}
 			if diff := cmp.Diff(want, claim.Annotations()); diff != "" {
 				t.Errorf("claim (-want +got):\n%s", diff)

@@ -13,7 +13,6 @@ import (
 	"github.com/warren-mesh/warren/crypto/identity"
 	"github.com/warren-mesh/warren/internal/kube"
 	"github.com/warren-mesh/warren/mesh"
-	"github.com/warren-mesh/warren/mesh/guard"
 	"github.com/warren-mesh/warren/mesh/route"
 	"github.com/warren-mesh/warren/mesh/wg"
 )
@@ -82,12 +81,12 @@ func (a *Agent) local(snapshot kube.Snapshot) (mesh.Local, error) {
 	return local, nil
 }
 
-// adopt remembers whose keys are in use.
+// adopt remembers whose keys are in use, and how often their clocks had gone back.
 func (a *Agent) adopt(plan mesh.Plan) {
-	a.adopted = map[string]identity.PublicKey{}
+	a.adopted, a.clockSteps = map[string]identity.PublicKey{}, map[identity.PublicKey]uint32{}
 	for _, lane := range plan.Lanes {
 		for _, peer := range lane.Peers {
-			a.adopted[peer.Node] = peer.PublicKey
+			a.adopted[peer.Node], a.clockSteps[peer.PublicKey] = peer.PublicKey, peer.ClockSteps
 		}
 	}
 }
@@ -119,40 +118,22 @@ func (a *Agent) apply(plan mesh.Plan) error {
 	if key.Public() != lane.PublicKey {
 		return errNewKey
 	}
-	steps := []struct {
-		part string
-		do   func() error
-	}{
-		{"guard", func() error { return a.setGuard(plan.Guard) }},
-		{"forwarding", func() error { return a.router.EnableForwarding(families(plan.Guard.Own)) }},
-		{"wireguard", func() error { return a.device.Set(lane, key, wg.SetOptions{}) }},
-		{"address", func() error { return a.router.SetAddresses(lane.Name, lane.Addresses, lane.MTU) }},
-		{"route", func() error { return a.router.Set(plan.Routes) }},
-		{"wireguard", func() error { return a.device.Set(lane, key, wg.SetOptions{Prune: true}) }},
+	changed, err := a.program([]step{
+		{part: "guard", sent: &a.sent.guard, do: func() error { return a.setGuard(plan.Guard) }},
+		{part: "forwarding", sent: &a.sent.rtnetlink, do: func() error { return a.router.EnableForwarding(families(plan.Guard.Own)) }},
+		{part: "wireguard", sent: &a.sent.wireguard, do: func() error { return a.renew(lane.Peers) }},
+		{part: "wireguard", sent: &a.sent.wireguard, do: func() error { return a.device.Set(lane, key, wg.SetOptions{}) }},
+		{part: "address", sent: &a.sent.rtnetlink, do: func() error { return a.router.SetAddresses(lane.Name, lane.Addresses, lane.MTU) }},
+		{part: "route", sent: &a.sent.rtnetlink, do: func() error { return a.router.Set(plan.Routes) }},
+		{part: "wireguard", sent: &a.sent.wireguard, do: func() error { return a.device.Set(lane, key, wg.SetOptions{Prune: true}) }},
+	})
+	if plan.Equal(a.held) {
+		a.drift(changed)
 	}
-	var errs []error
-	unchanged := plan.Equal(a.held)
-	var drifted []string
-	for _, step := range steps {
-		start, sent := time.Now(), a.sent.Load()
-		err := step.do()
-		a.metrics.observe(step.part, start, err)
-		if unchanged && a.sent.Load() != sent && !slices.Contains(drifted, step.part) {
-			drifted = append(drifted, step.part)
-		}
-		if err == nil {
-			continue
-		}
-		errs = append(errs, fmt.Errorf("programming the %s: %w", step.part, err))
-		if !errors.Is(err, guard.ErrOthers) { // The guard itself is in place then.
-			break
-		}
-	}
-	a.drift(drifted)
-	if a.held = plan; len(errs) > 0 {
+	if a.held = plan; err != nil {
 		a.held = mesh.Plan{} // what the next run sends is what is missing of this one
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // setGuard does not let the guard take somebody else's link for the lane of that name: it would let pods' packets through there in
@@ -186,27 +167,16 @@ func (a *Agent) remember(result mesh.Result, claim mesh.Claim, snapshot kube.Sna
 // reconciled tells of a run's end: failures once when they begin or change, and their end.
 func (a *Agent) reconciled(took time.Duration, err error) {
 	a.metrics.synced(took, err)
-	a.took.Store(int64(took))
-	text := ""
 	if err != nil {
-		text = err.Error()
 		a.audit.Store(true)
 	}
-	a.mu.Lock()
-	before := a.problem
-	a.problem = text
-	peers := 0
-	if len(a.result.Plan.Lanes) > 0 {
-		peers = len(a.result.Plan.Lanes[0].Peers)
-	}
-	a.mu.Unlock()
-	switch {
-	case text != "" && text != before:
+	switch began, ended := a.problem.update(err); {
+	case began:
 		a.logger.Error("the mesh could not be programmed; retrying", zap.Error(err))
-	case text == "" && before != "":
-		a.logger.Info("the mesh is programmed again", zap.Int("peers", peers))
+	case ended:
+		a.logger.Info("the mesh is programmed again", zap.Int("peers", a.peers()))
 	default:
-		a.logger.Debug("reconciled", zap.Duration("took", took), zap.Int("peers", peers))
+		a.logger.Debug("reconciled", zap.Duration("took", took), zap.Int("peers", a.peers()))
 	}
 }
 

@@ -11,15 +11,14 @@ import (
 
 	"github.com/warren-mesh/warren/crypto/identity"
 	"github.com/warren-mesh/warren/mesh"
-	"github.com/warren-mesh/warren/mesh/guard"
 	"github.com/warren-mesh/warren/mesh/wg"
 )
 
-// restore brings the mesh up from the last good plan on disk, before the API server has said anything. It adds what the kernel
-// lacks: what is there may be newer, and is kept. guarded says that the guard was there before this agent. Nothing that goes
-// wrong here stops the agent.
-func (a *Agent) restore(guarded bool) {
-	const then = "; what the kernel holds stays, and the API server says the rest"
+// whileAway ends what is logged where the last good plan is not used.
+const whileAway = "; what the kernel holds stays, and the API server says the rest"
+
+// lastPlan is the last good plan on disk, nil where there is none that this agent can use.
+func (a *Agent) lastPlan() *mesh.Plan {
 	plan, err := a.keeper.store.Load(a.config.NodeName, a.identity().Public())
 	if err == nil {
 		err = a.fits(plan)
@@ -27,21 +26,28 @@ func (a *Agent) restore(guarded bool) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		a.logger.Info("there is no last good plan on disk", zap.String("file", a.keeper.store.Path()))
-		return
+		return nil
 	case err != nil:
-		a.logger.Warn("the last good plan on disk is not used"+then, zap.Error(err))
-		return
+		a.logger.Warn("the last good plan on disk is not used"+whileAway, zap.Error(err))
+		return nil
 	}
 	if a.config.MTU != 0 {
 		plan.Lanes[0].MTU = a.config.MTU
 	}
+	return &plan
+}
+
+// restore brings the mesh up from the last good plan, before the API server has said anything. It adds what the kernel lacks: what is
+// there may be newer, and is kept. guarded says that the guard was there before this agent. Nothing that goes wrong here stops
+// the agent.
+func (a *Agent) restore(plan mesh.Plan, guarded bool) {
 	a.mu.Lock()
 	a.result.Plan = plan
 	a.mu.Unlock()
 	a.adopt(plan)
 	added, err := a.applyMissing(plan, guarded)
 	if err != nil {
-		a.logger.Error("the last good plan could not be programmed whole"+then, zap.Error(err))
+		a.logger.Error("the last good plan could not be programmed whole"+whileAway, zap.Error(err))
 	}
 	a.logger.Info("the last good plan on disk is in the kernel, until the API server answers",
 		zap.Int("peers", len(plan.Lanes[0].Peers)), zap.Int("added", added))
@@ -80,32 +86,15 @@ func (a *Agent) applyMissing(plan mesh.Plan, guarded bool) (added int, err error
 		return 0, err
 	}
 	lane.Peers, plan.Routes = missing(plan, held)
-	steps := []struct {
-		part string
-		do   func() error
-		when bool
-	}{
-		{"guard", func() error { return a.setGuard(plan.Guard) }, fresh || !guarded},
-		{"forwarding", func() error { return a.router.EnableForwarding(families(plan.Guard.Own)) }, true},
-		{"wireguard", func() error { return a.device.Set(lane, key, wg.SetOptions{}) }, len(lane.Peers) > 0},
-		{"address", func() error { return a.router.SetAddresses(lane.Name, lane.Addresses, lane.MTU) }, fresh || !addressed},
-		{"route", func() error { return a.router.Add(plan.Routes) }, true},
-		{"call to the peers", func() error { return a.call(lane.Peers) }, len(lane.Peers) > 0},
-	}
-	var errs []error
-	for _, step := range steps {
-		if !step.when {
-			continue
-		}
-		err := step.do()
-		if err != nil {
-			errs = append(errs, fmt.Errorf("programming the %s: %w", step.part, err))
-		}
-		if err != nil && !errors.Is(err, guard.ErrOthers) { // The guard itself is in place then.
-			break
-		}
-	}
-	return len(lane.Peers), errors.Join(errs...)
+	_, err = a.program([]step{
+		{part: "guard", sent: &a.sent.guard, do: func() error { return a.setGuard(plan.Guard) }, skip: guarded && !fresh},
+		{part: "forwarding", sent: &a.sent.rtnetlink, do: func() error { return a.router.EnableForwarding(families(plan.Guard.Own)) }},
+		{part: "wireguard", sent: &a.sent.wireguard, do: func() error { return a.device.Set(lane, key, wg.SetOptions{}) }, skip: len(lane.Peers) == 0},
+		{part: "address", sent: &a.sent.rtnetlink, do: func() error { return a.router.SetAddresses(lane.Name, lane.Addresses, lane.MTU) }, skip: addressed && !fresh},
+		{part: "route", sent: &a.sent.rtnetlink, do: func() error { return a.router.Add(plan.Routes) }},
+		{part: "wireguard", sent: &a.sent.wireguard, do: func() error { return a.call(lane.Peers) }, skip: len(lane.Peers) == 0},
+	})
+	return len(lane.Peers), err
 }
 
 // missing are a plan's peers that the device does not hold, without the allowed IPs that would take something from one that it

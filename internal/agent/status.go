@@ -19,10 +19,11 @@ func (a *Agent) Status() (socket.Status, error) {
 	if err != nil {
 		return socket.Status{}, fmt.Errorf("reading the guard's counters: %w", err)
 	}
+	problem := a.problem.String()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	status := socket.Status{
-		Node: a.config.NodeName, Version: version.String(), Ready: a.programmed.Load() && a.problem == "", Problem: a.problem,
+		Node: a.config.NodeName, Version: version.String(), Ready: a.programmed.Load() && problem == "", Problem: problem,
 		Implementation: string(a.device.Implementation()), Interface: a.config.Interface, PublicKey: a.key.Public(),
 		ListenPort: a.config.ListenPort, PodCIDRs: a.result.Plan.Guard.Own, MeshAddresses: a.result.Plan.Guard.Mesh,
 		Waiting: a.result.Waiting, Refused: a.result.Refusals,
