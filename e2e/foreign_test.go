@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -123,9 +122,7 @@ func TestForeignLink(t *testing.T) {
 	}
 	const said = "link warren0 is not Warren's"
 	eventually(ctx, t, 20*time.Second, func() error { return saysProblem(ctx, n2, said) })
-	if log, err := os.ReadFile(n2.AgentLog()); err != nil || !strings.Contains(string(log), said) {
-		t.Errorf("the agent's log does not say %q (%v):\n%s", said, err, log)
-	}
+	wantLogged(t, n2, said)
 	if out, err := n2.Command(ctx, "warren", "status").CombinedOutput(); err == nil || !strings.Contains(string(out), said) {
 		t.Errorf("warren status: %v, want it to say %q:\n%s", err, said, out)
 	}

@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -140,9 +139,6 @@ func TestATakenKey(t *testing.T) {
 		return nil
 	})
 	s.meshed(ctx, t)
-	log, err := os.ReadFile(n2.AgentLog())
-	if err != nil || !strings.Contains(string(log), "another Node holds this node's public key") {
-		t.Errorf("the log does not say why: %v", err)
-	}
+	wantLogged(t, n2, "another Node holds this node's public key")
 	s.sealed(ctx, t)
 }
