@@ -1,0 +1,161 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// figure is one thing measured at one scale, and what it is compared with in the same run.
+type figure struct {
+	Metric string  `json:"metric"`
+	Nodes  int     `json:"nodes"`
+	Value  float64 `json:"value"`
+	Unit   string  `json:"unit"`
+	// Against says what the baseline is; empty where there is none.
+	Against  string  `json:"against,omitempty"`
+	Baseline float64 `json:"baseline,omitempty"`
+	// Ratio is Value over Baseline.
+	Ratio float64 `json:"ratio,omitempty"`
+	// Bar is what is asked for, and Met whether that is so; both empty where nothing is asked.
+	Bar string `json:"bar,omitempty"`
+	Met *bool  `json:"met,omitempty"`
+	// Samples are the single measurements, if there are several.
+	Samples []float64 `json:"samples,omitempty"`
+}
+
+// against sets the baseline.
+func (f figure) against(what string, baseline float64) figure {
+	f.Against, f.Baseline = what, baseline
+	if baseline != 0 {
+		f.Ratio = f.Value / baseline
+	}
+	return f
+}
+
+// atMost sets a bar on the value.
+func (f figure) atMost(limit float64) figure {
+	return f.bar(f.Value <= limit, "<= %g %s", limit, f.Unit)
+}
+
+// ratioAtMost sets a bar on the ratio.
+func (f figure) ratioAtMost(limit float64) figure {
+	return f.bar(f.Ratio <= limit, "ratio <= %g", limit)
+}
+
+func (f figure) bar(met bool, format string, args ...any) figure {
+	f.Bar, f.Met = fmt.Sprintf(format, args...), &met
+	return f
+}
+
+// figures are what one run measured.
+type figures struct {
+	// Setting is what has to be known to read them.
+	Setting map[string]string `json:"setting"`
+	Figures []figure          `json:"figures"`
+
+	progress io.Writer
+}
+
+// add also tells of the figure at once: the whole takes minutes.
+func (r *figures) add(f figure) {
+	r.Figures = append(r.Figures, f)
+	fmt.Fprintf(r.progress, "          %s, %d nodes: %s %s", f.Metric, f.Nodes, number(f.Value), f.Unit)
+	if f.Against != "" {
+		fmt.Fprintf(r.progress, " (%s: %s)", f.Against, number(f.Baseline))
+	}
+	fmt.Fprintln(r.progress)
+}
+
+// messages is the sum of what one event of each kind sends at a scale.
+func (r *figures) messages(nodes int) (sum float64) {
+	for _, f := range r.Figures {
+		if f.Nodes == nodes && strings.HasPrefix(f.Metric, "messages to ") {
+			sum += f.Value
+		}
+	}
+	return sum
+}
+
+// table writes the figures as people read them: each metric at its scales.
+func (r *figures) table(out io.Writer) error {
+	keys := make([]string, 0, len(r.Setting))
+	for key := range r.Setting {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		fmt.Fprintf(out, "%s: %s\n", key, r.Setting[key])
+	}
+	var metrics []string
+	for _, f := range r.Figures {
+		if !slices.Contains(metrics, f.Metric) {
+			metrics = append(metrics, f.Metric)
+		}
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\nmetric\tnodes\tWarren\tunit\tagainst\tbaseline\tratio\tbar\t")
+	for _, metric := range metrics {
+		for _, f := range r.Figures {
+			if f.Metric == metric {
+				f.row(w)
+			}
+		}
+	}
+	return w.Flush()
+}
+
+func (f figure) row(w io.Writer) {
+	baseline, ratio, verdict := "-", "-", ""
+	if f.Against != "" {
+		baseline, ratio = number(f.Baseline), number(f.Ratio)
+	}
+	if f.Met != nil && !*f.Met {
+		verdict = "missed"
+	}
+	fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", f.Metric, f.Nodes, number(f.Value), f.Unit, f.Against, baseline, ratio, f.Bar, verdict)
+}
+
+func number(v float64) string {
+	switch {
+	case v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	case v >= 1 || v == 0:
+		return fmt.Sprintf("%.2f", v)
+	default:
+		return fmt.Sprintf("%.3f", v)
+	}
+}
+
+// save writes the figures to mesh.json in a folder, which is made where it is missing, and returns the file's path.
+func (r *figures) save(dir string) (string, error) {
+	content, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return "", fmt.Errorf("encoding the figures: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return "", fmt.Errorf("saving the figures: %w", err)
+	}
+	path := filepath.Join(dir, "mesh.json")
+	if err := os.WriteFile(path, append(content, '\n'), 0o600); err != nil {
+		return "", fmt.Errorf("saving the figures: %w", err)
+	}
+	return path, nil
+}
+
+// quantile is the smallest of some values that at least the share q of them does not exceed.
+func quantile(values []float64, q float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	at := int(q*float64(len(sorted))+0.9999) - 1
+	return sorted[min(max(at, 0), len(sorted)-1)]
+}
