@@ -28,13 +28,14 @@ demo: deps build control-plane ## Three nodes on this machine: wg show, ping, ip
 test: deps deps-kernel build control-plane lint ## Every test, lint included (needs root: namespaces and real packets)
 	./.ci/timed "unit and kernel tests" go test -count=1 -timeout 15m $$(go list ./... | grep -vE '/e2e$$|/e2e/lab|/internal/kube$$')
 	./.ci/timed "control plane, lab and API tests" go test -count=1 -timeout 15m -p 1 ./internal/kube ./e2e/lab/...
-	./.ci/timed "WireGuard of the kernel, in a virtual machine" go run ./e2e/vm -short -timeout 10m
-	./.ci/timed "fuzzing, 10 s a target" ./.ci/fuzz 10s
+	./.ci/timed "WireGuard of the kernel, in a virtual machine" go run ./e2e/vm -short -timeout 20m
+	./.ci/timed "fuzzing, 20 s a target" ./.ci/fuzz 20s
+	./.ci/timed "bench of the mesh at scale, short" go run ./bench/mesh -short
 	./.ci/timed "scenarios with real packets" go test -count=1 -timeout 40m -v ./e2e
 
 .PHONY: test-kernel
-test-kernel: deps-kernel ## The tests that drive the kernel, on Debian's, which has WireGuard, in a virtual machine
-	go run ./e2e/vm -timeout 30m
+test-kernel: deps-kernel control-plane ## What drives the kernel, and the scenarios, on Debian's kernel with WireGuard in a virtual machine
+	go run ./e2e/vm -timeout 90m
 
 .PHONY: test-unit
 test-unit: ## Only the tests that need neither root nor a control plane
@@ -76,6 +77,25 @@ lab-shell: ## A shell on a node (NODE=n1) or in a pod (POD=n1/p1)
 bench-throughput: deps build ## Pod to pod through Warren against WireGuard configured by hand
 	CGO_ENABLED=0 go build -trimpath -o bin/wireguard-go golang.zx2c4.com/wireguard
 	go run ./bench/throughput
+
+.PHONY: bench-mesh
+bench-mesh: deps build control-plane ## One agent among 100, 1,000 and 5,000 Nodes, against the same by hand
+	go run ./bench/mesh
+
+.PHONY: chaos
+chaos: deps build control-plane ## FAULTS (1000) random faults in a row from SEED; writes docs/chaos.md
+	go test -count=1 -timeout 240m -v -run '^TestChaos$$' ./e2e -chaos.faults=$(or $(FAULTS),1000) -chaos.seed=$(or $(SEED),0) -chaos.report=docs/chaos.md
+
+.PHONY: soak
+soak: deps build control-plane ## Eight nodes under churn and traffic for MINUTES (20)
+	go test -count=1 -timeout $$(($(or $(MINUTES),20)+20))m -v -run '^TestSoak$$' ./e2e -soak.for=$(or $(MINUTES),20)m
+
+.PHONY: resilience
+resilience: deps deps-kernel build control-plane ## What traffic notices of restarts, outages and upgrades; writes docs/resilience.md
+	mkdir -p bench/out
+	go test -count=1 -timeout 30m -v -run '^(TestUndisturbed|TestUpgrade)$$' ./e2e | tee bench/out/userspace.log
+	go run ./e2e/vm -timeout 60m -run '^(TestUndisturbed|TestUpgrade)$$' e2e | tee bench/out/kernel.log
+	go run ./bench/resilience bench/out/userspace.log bench/out/kernel.log
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION) ## golangci-lint, govulncheck, go mod tidy
