@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netns"
 
 	"github.com/warren-mesh/warren/mesh"
@@ -139,8 +140,8 @@ func TestRemovalsAreToldOnce(t *testing.T) {
 	own.listen()
 	own.begin(p)
 	own.begin(p)
-	if !own.told(p) || !own.told(p) || own.told(p) {
-		t.Error("two removals are not told of twice")
+	if diff := cmp.Diff([]bool{true, true, false}, []bool{own.told(p), own.told(p), own.told(p)}); diff != "" {
+		t.Errorf("two removals are told of otherwise than twice (-want +got):\n%s", diff)
 	}
 	own.begin(p)
 	own.cancel(p)
