@@ -24,7 +24,7 @@ func (a *Agent) followClock(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.lookAtClock(a.clock.Seen())
+	a.lookAtClock()
 	tick := time.NewTicker(clockInterval)
 	defer tick.Stop()
 	var noting problem
@@ -40,19 +40,20 @@ func (a *Agent) followClock(ctx context.Context) error {
 			if !open {
 				return errors.Join(ctx.Err(), errors.New("the timer that tells when the clock is set ended"))
 			}
-			a.lookAtClock(time.Time{})
+			a.lookAtClock()
 		case <-tick.C:
 		}
 	}
 }
 
-// lookAtClock counts a step back where the clock shows less than what peers may have seen of it: the time of the last handshake, or since.
-func (a *Agent) lookAtClock(since time.Time) {
+// lookAtClock counts a step back where the clock shows less than what peers may have seen of it: the time of the last handshake or,
+// since a device may have been made anew that had some, when the clock was last looked at.
+func (a *Agent) lookAtClock() {
 	now := time.Now().Round(0) // without the monotonic reading, which never goes back
-	latest, what := since, "it was last looked at"
+	latest, what := a.clock.Seen(), "it was last looked at"
 	peers, err := a.device.Peers()
 	if err != nil && !errors.Is(err, wg.ErrNoDevice) {
-		a.logger.Warn("reading the WireGuard device failed: whether the clock went back is not known", zap.Error(err))
+		a.logger.Warn("reading the WireGuard device failed: whether the clock went back since the last handshake is not known", zap.Error(err))
 	}
 	for _, p := range peers {
 		if p.LastHandshake.After(latest) {

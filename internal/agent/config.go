@@ -10,7 +10,7 @@ import (
 // DefaultInterface is the name of a node's lane.
 const DefaultInterface = "warren0"
 
-// auditInterval is how often the agent compares the whole plan with the kernel, event or not.
+// auditInterval is how often at most the agent compares the whole plan with the kernel, event or not.
 const auditInterval = 90 * time.Second
 
 // Config is how one agent is to run. It has been validated.

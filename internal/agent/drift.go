@@ -15,16 +15,22 @@ import (
 const (
 	// deviceInterval is how often the WireGuard device is read at most: nothing tells of changes to it.
 	deviceInterval = 3 * time.Second
-	// deviceShare bounds what that costs in a large mesh: one part in so many of a processor.
-	deviceShare = 250
-	// deviceCost is about what reading one peer and comparing it costs.
+	// readShare bounds what that, and an audit, cost in a large mesh: one part in so many of a processor each.
+	readShare = 500
+	// deviceCost and auditCost are about what reading and comparing costs for each peer: of the device alone, and of its routes too.
 	deviceCost = 20 * time.Microsecond
+	auditCost  = 60 * time.Microsecond
 )
 
 // deviceDue is the time between two readings of a device with so many peers. It does not follow from how long the last one took: on a
 // busy machine that is mostly waiting, and the node would be blind for long.
 func deviceDue(peers int) time.Duration {
-	return max(deviceInterval, deviceShare*deviceCost*time.Duration(peers))
+	return max(deviceInterval, readShare*deviceCost*time.Duration(peers))
+}
+
+// auditDue is the time between two audits.
+func auditDue(peers int) time.Duration {
+	return max(auditInterval, readShare*auditCost*time.Duration(peers))
 }
 
 // sent counts what was sent to the kernel to change it, by whom it was sent to.

@@ -5,11 +5,14 @@ import (
 	"time"
 )
 
-// TestDeviceDue: what has no event is seen soon in a mesh of any usual size, and costs little in a very large one.
-func TestDeviceDue(t *testing.T) {
-	for peers, want := range map[int]time.Duration{0: 3 * time.Second, 2: 3 * time.Second, 500: 3 * time.Second, 5000: 25 * time.Second} {
-		if got := deviceDue(peers); got != want {
-			t.Errorf("with %d peers the device is read every %s, want %s", peers, got, want)
+// TestDue: what has no event is seen soon in a mesh of any usual size, and costs little in a very large one.
+func TestDue(t *testing.T) {
+	for peers, want := range map[int][2]time.Duration{
+		0: {3 * time.Second, 90 * time.Second}, 2: {3 * time.Second, 90 * time.Second}, 300: {3 * time.Second, 90 * time.Second},
+		5000: {50 * time.Second, 150 * time.Second},
+	} {
+		if got := [2]time.Duration{deviceDue(peers), auditDue(peers)}; got != want {
+			t.Errorf("with %d peers the device is read every %s and all every %s, want %s and %s", peers, got[0], got[1], want[0], want[1])
 		}
 	}
 }

@@ -95,7 +95,7 @@ func (a *Agent) adopt(plan mesh.Plan) {
 // time without one.
 func (a *Agent) forget() {
 	routes := a.auditRoutes.Swap(false)
-	due := time.Since(a.audited) >= auditInterval
+	due := time.Since(a.audited) >= auditDue(a.peers())
 	if a.audit.Swap(false) || due {
 		a.audited = time.Now()
 		a.guard.Forget()
