@@ -92,10 +92,15 @@ func (r *Record) Seen() time.Time {
 	return r.seen
 }
 
-// Look notes that the clock shows now. It changes no more than the file's time.
+// Look notes that the clock shows now. It changes no more than the file's time. A clock that went back is for [Record.Back] to note:
+// here it is left out, so that whoever is told later that the clock was set can still see it.
 func (r *Record) Look(now time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	now = now.Round(0) // without the monotonic reading, which never goes back
+	if now.Before(r.seen) {
+		return nil
+	}
 	r.seen = now
 	err := os.Chtimes(r.path, now, now)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -16,24 +16,25 @@ func TestRecord(t *testing.T) {
 	}
 	noon := time.Date(2026, 1, 2, 12, 0, 0, 1000, time.UTC)
 	for _, step := range []struct {
-		name  string
-		do    func(time.Time) error
-		when  time.Time
-		steps uint32
+		name       string
+		do         func(time.Time) error
+		when, seen time.Time
+		steps      uint32
 	}{
-		{"a look", r.Look, noon, 0},
-		{"another", r.Look, noon.Add(time.Minute), 0},
-		{"back", r.Back, noon.Add(-time.Hour), 1},
-		{"a look after that", r.Look, noon.Add(-time.Minute), 1},
-		{"back again", r.Back, noon.Add(-2 * time.Hour), 2},
+		{"a look", r.Look, noon, noon, 0},
+		{"another", r.Look, noon.Add(time.Minute), noon.Add(time.Minute), 0},
+		{"a look at a clock that went back", r.Look, noon.Add(-time.Hour), noon.Add(time.Minute), 0},
+		{"back", r.Back, noon.Add(-time.Hour), noon.Add(-time.Hour), 1},
+		{"a look after that", r.Look, noon.Add(-time.Minute), noon.Add(-time.Minute), 1},
+		{"back again", r.Back, noon.Add(-2 * time.Hour), noon.Add(-2 * time.Hour), 2},
 	} {
 		if err := step.do(step.when); err != nil {
 			t.Fatalf("%s: %v", step.name, err)
 		}
 		for which, record := range map[string]*Record{"it": r, "the next": reopen(t, dir)} {
-			if record.Steps() != step.steps || !record.Seen().Equal(step.when) {
+			if record.Steps() != step.steps || !record.Seen().Equal(step.seen) {
 				t.Errorf("%s: %s has %d steps and was seen %s, want %d and %s",
-					step.name, which, record.Steps(), record.Seen(), step.steps, step.when)
+					step.name, which, record.Steps(), record.Seen(), step.steps, step.seen)
 			}
 		}
 	}
