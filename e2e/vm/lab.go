@@ -7,6 +7,7 @@ import (
 
 	"github.com/warren-mesh/warren/e2e/lab"
 	"github.com/warren-mesh/warren/e2e/lab/cluster/assets"
+	"github.com/warren-mesh/warren/e2e/vm/job"
 	"github.com/warren-mesh/warren/e2e/vm/outside"
 )
 
@@ -15,7 +16,7 @@ const scenarios = "e2e"
 
 // Where the guest has what labs run, and the variables by which they find it.
 const (
-	labBin      = "/lab/bin"
+	labBin      = job.Bin
 	labPrograms = "/lab/controlplane"
 	labBuilds   = "/lab/builds"
 )
@@ -30,6 +31,9 @@ func (f files) addLab(ctx context.Context, a *archive) error {
 			return err
 		}
 		a.file(filepath.Join(labBin, filepath.Base(pkg)), binary)
+	}
+	if f.setup.Nodes != nil {
+		return nil // the lab is outside
 	}
 	if err := f.addControlPlane(ctx, a); err != nil {
 		return err

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/warren-mesh/warren/e2e/vm/job"
 )
 
 // machine is a virtual machine that runs the jobs of its files and ends.
@@ -25,7 +27,9 @@ type machine struct {
 	memory int
 	// network gives it a way to this machine's loopback address.
 	network bool
-	out     io.Writer
+	// node is its name where it is a node of a cluster, and cable QEMU's -netdev that joins it to the other one.
+	node, cable string
+	out         io.Writer
 }
 
 const (
@@ -72,14 +76,25 @@ func (m machine) qemu(ctx context.Context, accel, console string) *exec.Cmd {
 	how := map[string]string{"kvm": "kvm", "tcg": "tcg,thread=multi,tb-size=256"}[accel]
 	c := exec.CommandContext(ctx, "qemu-system-x86_64", "-machine", "pc", "-accel", how, "-cpu", "max", "-smp", "2", "-m", strconv.Itoa(m.memory), //nolint:gosec // our words
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-kernel", m.kernel, "-initrd", m.initrd,
-		"-append", "console=ttyS0 loglevel=4 panic=-1 oops=panic tsc=reliable no_timer_check nowatchdog mitigations=off audit=0 rdinit=/init",
+		"-append", "console=ttyS0 loglevel=4 panic=-1 oops=panic tsc=reliable no_timer_check nowatchdog mitigations=off audit=0 rdinit=/init "+m.environment(),
 		"-serial", "file:"+console, "-serial", "file:/dev/fd/3", "-serial", "file:/dev/fd/4")
+	if m.node != "" {
+		c.Args = append(c.Args, "-netdev", m.cable+",id=cable", "-device", "virtio-net-pci,netdev=cable,mac=02:57:00:00:00:0"+m.node[len(m.node)-1:])
+	}
 	if m.network {
 		c.Args = append(c.Args, "-nic", "user,model=virtio-net-pci")
 	}
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	c.WaitDelay = 5 * time.Second
 	return c
+}
+
+// environment is what the kernel hands to the first process.
+func (m machine) environment() string {
+	if m.node == "" {
+		return ""
+	}
+	return job.NodeVariable + "=" + m.node
 }
 
 // watch runs the machine to its end while the report reads what it says, and is what qemu itself had to say.
@@ -107,6 +122,22 @@ func (m machine) watch(qemu *exec.Cmd, r *report) (said string, err error) {
 		err = fmt.Errorf("running qemu: %w", err)
 	}
 	return strings.TrimSpace(all.String()), err
+}
+
+// serve runs a machine that is a node until ctx ends.
+func (m machine) serve(ctx context.Context, accel string) error {
+	console := filepath.Join(m.dir, "console")
+	r := &report{out: io.Discard, started: time.Now(), onUp: func() {}, packages: map[string]*count{}}
+	said, err := m.watch(m.qemu(ctx, accel, console), r)
+	log, logErr := os.ReadFile(console) //nolint:gosec // our own
+	text := string(log)
+	switch {
+	case broken(text):
+		return fmt.Errorf("the kernel of %s is broken: %s", m.node, tail(text))
+	case ctx.Err() != nil:
+		return logErr
+	}
+	return fmt.Errorf("%s ended early: %w: %s %s", m.node, errors.Join(err, logErr), said, tail(text))
 }
 
 // broken is whether the kernel says so of itself.

@@ -4,6 +4,8 @@
 //
 // Where there is KVM everything is inside the machine. Under emulation the control plane of the scenarios' labs runs outside, in
 // namespaces of this machine, and their bars of time, never those of loss and leaks, are multiplied by a factor that is printed.
+//
+// With -clocks it makes a cluster of two machines instead, for what a node's own clock does: namespaces share one.
 package main
 
 import (
@@ -25,6 +27,7 @@ type options struct {
 	run     string
 	cache   string
 	timeout time.Duration
+	clocks  bool
 }
 
 func main() {
@@ -39,6 +42,7 @@ func run() int {
 	flag.StringVar(&o.run, "run", "", "only the tests that match this `regexp`")
 	flag.StringVar(&o.cache, "cache", ".cache/vm", "`folder` for kernels")
 	flag.DurationVar(&o.timeout, "timeout", 20*time.Minute, "when to end the machine")
+	flag.BoolVar(&o.clocks, "clocks", false, "instead of tests: two machines that are nodes, one of whose clocks steps back")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -60,7 +64,11 @@ func test(ctx context.Context, o options, packages []string, out io.Writer) (err
 		return err
 	}
 	for _, o.accel = range attempts(ctx, o.accel, out) {
-		err = attempt(ctx, o, k, jobs, out)
+		if o.clocks {
+			err = clocks(ctx, o, k, out)
+		} else {
+			err = attempt(ctx, o, k, jobs, out)
+		}
 		if !errors.Is(err, errNotUp) {
 			return err
 		}

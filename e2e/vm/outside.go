@@ -25,6 +25,7 @@ type outsider struct {
 
 	mu       sync.Mutex // guards sessions
 	sessions map[string]*session
+	nodes    chan *node
 	made     int
 	work     sync.WaitGroup
 	end      context.CancelFunc
@@ -37,7 +38,7 @@ func startOutsider(ctx context.Context, programs, bin string) (*outsider, error)
 		return nil, err
 	}
 	ctx, end := context.WithCancel(ctx)
-	o := &outsider{listener: listener, token: rand.Text(), programs: programs, bin: bin, sessions: map[string]*session{}, end: end}
+	o := &outsider{listener: listener, token: rand.Text(), programs: programs, bin: bin, sessions: map[string]*session{}, nodes: make(chan *node), end: end}
 	o.work.Go(func() {
 		for {
 			conn, err := listener.Accept()
@@ -82,6 +83,10 @@ func (o *outsider) serve(ctx context.Context, conn net.Conn) {
 		err = json.Unmarshal(line, &request)
 	}
 	if err != nil {
+		return
+	}
+	if request.Node != "" {
+		o.meet(ctx, request.Node, from, conn)
 		return
 	}
 	if request.Run == nil {

@@ -1,5 +1,6 @@
 // Command guest is the first process of the virtual machine. It runs the jobs one after the other, writes what they print and
-// how they ended to the serial ports, and switches the machine off.
+// how they ended to the serial ports, and switches the machine off. Where the machine is a node of a cluster, it does what the host
+// says instead.
 package main
 
 import (
@@ -51,6 +52,9 @@ func run() error {
 		if err := relay(*setup.Host); err != nil {
 			return fmt.Errorf("making the way to the host: %w", err)
 		}
+	}
+	if setup.Nodes != nil {
+		return node(setup.Nodes[os.Getenv(job.NodeVariable)])
 	}
 	for _, j := range setup.Jobs {
 		fmt.Fprintln(results, job.Result{Package: j.Package, Code: do(j, output)})

@@ -3,6 +3,7 @@ package job
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 )
 
@@ -30,7 +31,29 @@ type Setup struct {
 	Jobs []Job
 	// Host is where the control planes run; nil where that is inside.
 	Host *Host
+	// Nodes are by name. A machine that is a node has its name in its environment, and no jobs.
+	Nodes map[string]Node `json:",omitempty"`
 }
+
+// NodeVariable has the name of a machine that is a node.
+const NodeVariable = "NODE_NAME"
+
+// Node is a machine that is a node of a cluster.
+type Node struct {
+	Name     string
+	Underlay netip.Prefix   // its address on the cable to the others, and their network
+	API      netip.AddrPort // where the machine finds the API server
+	// Kubeconfig is the content of the agent's, to be the file of that name.
+	Kubeconfig string
+	Pod        netip.Addr // of its one pod
+}
+
+// Where a machine that is a node has Warren's programs, its agent's credential and its pod's network namespace.
+const (
+	Bin            = "/lab/bin"
+	KubeconfigFile = "/root/kubeconfig"
+	PodNetNS       = "/run/netns/p1"
+)
 
 // Host is a port of the host's loopback address, and what to say there first.
 type Host struct {

@@ -15,6 +15,17 @@ type Request struct {
 	Run *Run `json:",omitempty"`
 	// Port asks for a connection to the loopback address where the control plane runs. What follows is the connection's.
 	Port int `json:",omitempty"`
+	// Node says that the machine is that node. What follows are the host's [Command] and the machine's [Answer] in turn, as JSON.
+	Node string `json:",omitempty"`
+}
+
+// Command is a line for the shell of a machine that is a node.
+type Command struct{ Line string }
+
+// Answer is how a command went: what it printed and said, and its exit code.
+type Answer struct {
+	Output string
+	Code   int
 }
 
 // Run is a program with what it needs. Dir in the arguments stands for the folder where the host puts the files.

@@ -35,10 +35,10 @@ func StandIn(name string, args []string, out io.Writer) (code int, err error) {
 		address = "127.0.0.1" + address
 	}
 	// What is refused here would be refused there: nothing listens yet.
-	if err := forward(address, Request{Dir: dir, Port: at.Port}); err != nil {
+	if err := Forward(address, Request{Dir: dir, Port: at.Port}); err != nil {
 		return 0, err
 	}
-	host, err := connect(Request{Dir: dir, Run: run})
+	host, err := Connect(Request{Dir: dir, Run: run})
 	if err != nil {
 		return 0, err
 	}
@@ -101,8 +101,8 @@ func read(dir string, folders ...string) (map[string][]byte, error) {
 	return files, nil
 }
 
-// connect opens a connection to the host and says what for.
-func connect(request Request) (net.Conn, error) {
+// Connect opens a connection to the host and says what for.
+func Connect(request Request) (net.Conn, error) {
 	conn, err := net.Dial("unix", Socket) //nolint:noctx // in this machine
 	if err != nil {
 		return nil, err
@@ -113,8 +113,8 @@ func connect(request Request) (net.Conn, error) {
 	return conn, nil
 }
 
-// forward listens at an address and passes connections on, until the process ends.
-func forward(address string, request Request) error {
+// Forward listens at an address and passes connections on, until the process ends.
+func Forward(address string, request Request) error {
 	listener, err := net.Listen("tcp", address) //nolint:noctx // at once
 	if err != nil {
 		return err
@@ -131,7 +131,7 @@ func accept(listener net.Listener, request Request) {
 			return
 		}
 		go func() {
-			host, err := connect(request)
+			host, err := Connect(request)
 			if err != nil {
 				_ = client.Close() // which tells the caller
 				return
