@@ -1,14 +1,13 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/warren-mesh/warren/bench/report"
 )
 
 // figure is one thing measured at one scale, and what it is compared with in the same run.
@@ -65,9 +64,9 @@ type figures struct {
 // add also tells of the figure at once: the whole takes minutes.
 func (r *figures) add(f figure) {
 	r.Figures = append(r.Figures, f)
-	fmt.Fprintf(r.progress, "          %s, %d nodes: %s %s", f.Metric, f.Nodes, number(f.Value), f.Unit)
+	fmt.Fprintf(r.progress, "          %s, %d nodes: %s %s", f.Metric, f.Nodes, report.Number(f.Value), f.Unit)
 	if f.Against != "" {
-		fmt.Fprintf(r.progress, " (%s: %s)", f.Against, number(f.Baseline))
+		fmt.Fprintf(r.progress, " (%s: %s)", f.Against, report.Number(f.Baseline))
 	}
 	fmt.Fprintln(r.progress)
 }
@@ -84,14 +83,7 @@ func (r *figures) messages(nodes int) (sum float64) {
 
 // table writes the figures as people read them: each metric at its scales.
 func (r *figures) table(out io.Writer) error {
-	keys := make([]string, 0, len(r.Setting))
-	for key := range r.Setting {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	for _, key := range keys {
-		fmt.Fprintf(out, "%s: %s\n", key, r.Setting[key])
-	}
+	report.WriteSetting(out, r.Setting)
 	var metrics []string
 	for _, f := range r.Figures {
 		if !slices.Contains(metrics, f.Metric) {
@@ -113,41 +105,12 @@ func (r *figures) table(out io.Writer) error {
 func (f figure) row(w io.Writer) {
 	baseline, ratio, verdict := "-", "-", ""
 	if f.Against != "" {
-		baseline, ratio = number(f.Baseline), number(f.Ratio)
+		baseline, ratio = report.Number(f.Baseline), report.Number(f.Ratio)
 	}
 	if f.Met != nil && !*f.Met {
 		verdict = "missed"
 	}
-	fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", f.Metric, f.Nodes, number(f.Value), f.Unit, f.Against, baseline, ratio, f.Bar, verdict)
-}
-
-func number(v float64) string {
-	switch {
-	case v >= 100:
-		return fmt.Sprintf("%.0f", v)
-	case v >= 10:
-		return fmt.Sprintf("%.1f", v)
-	case v >= 1 || v == 0:
-		return fmt.Sprintf("%.2f", v)
-	default:
-		return fmt.Sprintf("%.3f", v)
-	}
-}
-
-// save writes the figures to mesh.json in a folder, which is made where it is missing, and returns the file's path.
-func (r *figures) save(dir string) (string, error) {
-	content, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return "", fmt.Errorf("encoding the figures: %w", err)
-	}
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return "", fmt.Errorf("saving the figures: %w", err)
-	}
-	path := filepath.Join(dir, "mesh.json")
-	if err := os.WriteFile(path, append(content, '\n'), 0o600); err != nil {
-		return "", fmt.Errorf("saving the figures: %w", err)
-	}
-	return path, nil
+	fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", f.Metric, f.Nodes, report.Number(f.Value), f.Unit, f.Against, baseline, ratio, f.Bar, verdict)
 }
 
 // quantile is the smallest of some values that at least the share q of them does not exceed.

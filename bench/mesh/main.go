@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/warren-mesh/warren/bench/report"
 	"github.com/warren-mesh/warren/e2e/lab"
 )
 
@@ -115,7 +116,7 @@ func bench(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 		}
 	}
 	s.compareScales()
-	path, err := s.report.save(o.out)
+	path, err := report.Save(o.out, "mesh", s.report)
 	if err != nil {
 		return err
 	}

@@ -11,12 +11,12 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/warren-mesh/warren/bench/report"
 	"github.com/warren-mesh/warren/e2e/lab"
 )
 
@@ -169,14 +169,9 @@ func (s *scene) setting(ctx context.Context, node *corev1.Node) map[string]strin
 	if out, err := s.node.Run(ctx, "ip", "-details", "link", "show", "warren0"); err != nil || !strings.Contains(out, "wireguard") {
 		implementation = "userspace, in a process of its own"
 	}
-	kernel := "unknown"
-	var u unix.Utsname
-	if err := unix.Uname(&u); err == nil {
-		kernel, _, _ = strings.Cut(unix.ByteSliceToString(u.Release[:]), "-")
-	}
 	return map[string]string{
 		"WireGuard": implementation,
-		"kernel":    kernel,
+		"kernel":    report.Kernel(),
 		"CPUs":      fmt.Sprintf("%d, %s; shared with the API server, etcd and the load", runtime.NumCPU(), runtime.GOARCH),
 		"a Node": fmt.Sprintf("%d bytes in protobuf with %d images; its metadata %d, %d of them managedFields", node.Size(), images,
 			metadata.Size(), metadata.Size()-bare.Size()),

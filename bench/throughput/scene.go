@@ -8,12 +8,11 @@ import (
 	"net/netip"
 	"runtime"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
+	"github.com/warren-mesh/warren/bench/report"
 	"github.com/warren-mesh/warren/e2e/lab"
 	"github.com/warren-mesh/warren/mesh"
 )
@@ -151,14 +150,9 @@ func (s *scene) setting(o options) map[string]string {
 	if s.lane.kernel {
 		implementation = "kernel"
 	}
-	kernel := "unknown"
-	var u unix.Utsname
-	if err := unix.Uname(&u); err == nil {
-		kernel, _, _ = strings.Cut(unix.ByteSliceToString(u.Release[:]), "-")
-	}
 	return map[string]string{
 		"WireGuard": implementation,
-		"kernel":    kernel,
+		"kernel":    report.Kernel(),
 		"CPUs":      fmt.Sprintf("%d, %s; one half for each end of the paths", runtime.NumCPU(), runtime.GOARCH),
 		"MTU":       strconv.Itoa(s.lane.mtu),
 		"rounds":    fmt.Sprintf("%d of %s on each path, in turn, every second round backwards", o.rounds, o.duration),
