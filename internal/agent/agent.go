@@ -61,6 +61,9 @@ type Agent struct {
 	held mesh.Plan
 	// nudging says that peers are being called, which changes them for a while.
 	nudging atomic.Bool
+	// applied says that a plan was brought to the kernel once, as far as that went. Who hears of this node before would call it in
+	// vain, and try again after 5 s.
+	applied atomic.Bool
 	// programmed says that the plan has been in the kernel once.
 	programmed atomic.Bool
 	// underlayMTU is the last one known, in bytes. Only reconcile uses it.

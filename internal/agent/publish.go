@@ -52,7 +52,7 @@ func (a *Agent) publish(ctx context.Context) error {
 	want := a.wanted
 	a.mu.Unlock()
 	own := a.nodes.Snapshot().Own
-	if !want.claim.Published() || !own.Exists || own.UID != want.uid {
+	if !a.applied.Load() || !want.claim.Published() || !own.Exists || own.UID != want.uid {
 		return nil // The next reconcile triggers again.
 	}
 	if err := a.holdKey(ctx, want); err != nil {

@@ -47,13 +47,15 @@ func (a *Agent) reconcile(_ context.Context) error {
 	claim, problems := a.claim(result.Plan, snapshot.Own)
 	result.Refusals = append(result.Refusals, problems...)
 	a.remember(result, claim, snapshot)
-	if err := a.apply(result.Plan); err != nil {
+	err = a.apply(result.Plan)
+	a.applied.Store(true)
+	a.publishLoop.Trigger()
+	if err != nil {
 		return err
 	}
 	a.programmed.Store(true)
 	a.keeper.keep(result.Plan)
 	a.adopt(result.Plan)
-	a.publishLoop.Trigger()
 	return nil
 }
 
