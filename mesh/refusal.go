@@ -6,9 +6,9 @@ import "cmp"
 type Reason string
 
 const (
-	// Malformed is a Node that cannot be read; it is left out as a whole.
+	// Malformed is a Node that cannot be read: it is no peer, but what can be read of its grants counts against younger Nodes.
 	Malformed Reason = "Malformed"
-	// OutsideCluster is a grant outside the cluster's pod CIDRs, or inside its service CIDRs.
+	// OutsideCluster is a grant outside the cluster's pod CIDRs, or overlapping its service CIDRs.
 	OutsideCluster Reason = "OutsideCluster"
 	// Overlap is a grant that overlaps an older node's.
 	Overlap Reason = "Overlap"

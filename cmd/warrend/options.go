@@ -54,7 +54,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	add(&o.clusterCIDR, "cluster-cidr", "CIDRs", "",
 		"the cluster's pod CIDRs, comma-separated, both families: kube-controller-manager's --cluster-cidr (required)")
 	add(&o.serviceCIDR, "service-cidr", "CIDRs", "", "the cluster's service CIDRs, comma-separated (default: from the ServiceCIDR API)")
-	add(&o.stateDir, "state-dir", "folder", "/var/lib/warren", "folder for the node's key, readable by root only")
+	add(&o.stateDir, "state-dir", "folder", "/var/lib/warren", "folder for the node's key, the last good plan and the clock's record, readable by root only")
 	add(&o.socket, "socket", "file", socket.DefaultPath, "unix socket for the command line, open to root only")
 	add(&o.metrics, "metrics-bind-address", "address", "127.0.0.1:9586", "address:port of /metrics, /healthz and /readyz (empty: none)")
 	add(&o.logLevel, "log-level", "level", "info", "debug, info, warn or error")

@@ -1,6 +1,6 @@
-// Package agent joins Warren's parts on one node. Three loops, each of which takes its desired state whole and may run at
-// any time: reconcile (Nodes to kernel), publish (own claim to own Node) and repair (kernel events to reconcile). Here, and
-// only here, errors are logged, counted and retried.
+// Package agent joins Warren's parts on one node. Its loops take their desired state whole and may run at any time: reconcile (Nodes to
+// kernel), publish (own claim to own Node), repair (kernel events to reconcile), and those that look from time to time: at the
+// device, the paths, the clock and the checkpoint. Here errors are logged, counted and retried.
 package agent
 
 import (

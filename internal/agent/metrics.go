@@ -79,7 +79,7 @@ func (m *metrics) synced(took time.Duration, err error) {
 var (
 	peersDesc     = desc("warren_peers", "Peers in the plan.")
 	refusedDesc   = desc("warren_refused_claims", "Claims and grants that are not used.", "reason")
-	waitingDesc   = desc("warren_waiting_nodes", "Nodes without a published key or a pod CIDR.")
+	waitingDesc   = desc("warren_waiting_nodes", "Nodes without a published key, a pod CIDR or a NodeKey.")
 	handshakeDesc = desc("warren_peer_last_handshake_seconds", "Age of the last handshake with a peer.", "node")
 	receiveDesc   = desc("warren_peer_receive_bytes_total", "Bytes received from a peer.", "node")
 	transmitDesc  = desc("warren_peer_transmit_bytes_total", "Bytes sent to a peer.", "node")

@@ -30,7 +30,7 @@ func (a *Agent) repair(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	go a.repairGuard(tables)
+	go a.repairGuard(ctx, tables)
 	before, err := a.underlayAddresses()
 	if err != nil {
 		return err
@@ -69,11 +69,28 @@ func (a *Agent) forgetPaths(context.Context) error {
 	return nil
 }
 
-// repairGuard follows the tables of nftables.
-func (a *Agent) repairGuard(changed <-chan struct{}) {
-	for range changed {
-		a.guard.Forget()
-		a.reconcileLoop.Trigger()
+// repairGuard follows the tables of nftables until ctx ends: where that breaks off, it begins anew, and looks at what it missed.
+func (a *Agent) repairGuard(ctx context.Context, changed <-chan struct{}) {
+	var watching problem
+	for {
+		for range changed {
+			a.guard.Forget()
+			a.reconcileLoop.Trigger()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Second):
+		}
+		again, err := a.guard.Watch(ctx)
+		if began, _ := watching.update(err); began {
+			a.logger.Error("nftables tells of changes no more; trying again each second, and audits find them until then", zap.Error(err))
+		}
+		if err == nil {
+			changed = again
+			a.guard.Forget()
+			a.reconcileLoop.Trigger()
+		}
 	}
 }
 

@@ -1,5 +1,5 @@
 // Package kube is Warren's way to the Kubernetes API and the only importer of client-go: informers become mesh.Nodes,
-// claims become annotations. It decides nothing and logs nothing.
+// claims become annotations. It decides nothing, and logs through klog only.
 package kube
 
 import (

@@ -34,7 +34,7 @@ type Watcher struct {
 }
 
 // Watch follows Nodes and NodeKeys, and ServiceCIDRs where the Options say so, until ctx ends. It returns at once and needs no API
-// server yet: what cannot be reached is tried again, less and less often, at last every half to one minute.
+// server yet: what cannot be reached is tried again, less and less often, at last every 3 s or so.
 //
 // changed is called, from several goroutines, after each change of anything that a Snapshot holds, and once when all has
 // synced. It must be quick. Heartbeats, and whatever else we do not read, do not call it.
