@@ -14,7 +14,7 @@ import (
 	"github.com/warren-mesh/warren/e2e/lab/pace"
 )
 
-var soakFor = flag.Duration("soak.for", 0, "how long TestSoak lasts; 0 leaves it out")
+var soakFor = flag.Duration("soak.for", 30*time.Second, "how long TestSoak lasts")
 
 const (
 	// soakNodes are there from the beginning to the end. soakQuiet of them have the pairs that nothing disturbs: only their agents are
@@ -40,9 +40,6 @@ type soak struct {
 // TestSoak keeps 8 nodes under churn and traffic: pods and nodes come and go, agents are restarted and killed. Pairs that this does not
 // disturb lose nothing, nothing is in clear, and no process grows.
 func TestSoak(t *testing.T) {
-	if *soakFor == 0 {
-		t.Skip("it lasts as long as it is told: make soak, or -soak.for=20m")
-	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	ctx := t.Context()

@@ -55,7 +55,8 @@ const head = "# What traffic notices\n\n" +
 	"Written by `make resilience`. Two pods on two nodes of three have traffic while something happens: a thousand numbered UDP packets a second\n" +
 	"that are echoed, so each way, and a TCP connection. A packet that does not come back is lost, on whichever way. The gap is the longest time\n" +
 	"in which nothing came back; without a loss it is the machine's own: it has few processors, on which all nodes and the API server run.\n" +
-	"The kernel's device is Debian's, in a virtual machine whose processor may be emulated.\n"
+	"The kernel's device is Debian's, in a virtual machine. Where its processor is emulated it sends fewer than a thousand a second: as many as\n" +
+	"the table says.\n"
 
 func render(rows []row) string {
 	var b strings.Builder
