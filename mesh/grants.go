@@ -15,10 +15,10 @@ type grant struct {
 
 // compare is netip.Prefix.Compare for prefixes that are masked already, as grants are: IPv4 first, outermost first.
 func (g grant) compare(o grant) int {
-	return cmp.Or(g.prefix.Addr().Compare(o.prefix.Addr()), cmp.Compare(g.prefix.Bits(), o.prefix.Bits()))
+	return placeOf(g.prefix, 0).compare(placeOf(o.prefix, 0))
 }
 
-// place is where a grant stands among others, as numbers: thousands are sorted at each event.
+// place is where a prefix stands among others, as numbers: thousands are sorted at each event.
 type place struct {
 	high, low uint64
 	bits      int16
@@ -34,7 +34,7 @@ func placeOf(p netip.Prefix, index int) place {
 	}
 }
 
-// compare orders as grant.compare does.
+// compare orders by address, IPv4 first, and then outermost first.
 func (p place) compare(o place) int {
 	switch {
 	case p.ipv6 != o.ipv6:

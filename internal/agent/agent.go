@@ -68,10 +68,9 @@ type Agent struct {
 	programmed atomic.Bool
 	// underlayMTU is the last one known, in bytes. Only reconcile uses it.
 	underlayMTU int
-	// adopted are the keys of the peers in use, by node. Only reconcile uses it.
-	adopted map[string]identity.PublicKey
-	// clockSteps are those of the peers in use, by key. Only reconcile uses it.
-	clockSteps map[identity.PublicKey]uint32
+	// peersInUse are the last that the kernel took, and adopted their keys by node. Only reconcile uses them.
+	peersInUse []mesh.Peer
+	adopted    map[string]identity.PublicKey
 	// keyHolder is the UID of the Node for which the NodeKey was seen to be. Only publish uses it.
 	keyHolder string
 

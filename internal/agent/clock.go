@@ -71,9 +71,14 @@ func (a *Agent) lookAtClock() {
 
 // renew makes the peers anew whose clocks went back since they were adopted.
 func (a *Agent) renew(peers []mesh.Peer) error {
+	before, now := a.changed(peers)
+	steps := make(map[identity.PublicKey]uint32, len(before))
+	for _, peer := range before {
+		steps[peer.PublicKey] = peer.ClockSteps
+	}
 	var keys []identity.PublicKey
-	for _, peer := range peers {
-		if before, ok := a.clockSteps[peer.PublicKey]; ok && before != peer.ClockSteps {
+	for _, peer := range now {
+		if before, ok := steps[peer.PublicKey]; ok && before != peer.ClockSteps {
 			a.logger.Info("a node's clock went back: beginning anew with it", zap.String("node", peer.Node), zap.Uint32("steps", peer.ClockSteps))
 			keys = append(keys, peer.PublicKey)
 		}

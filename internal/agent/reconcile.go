@@ -83,14 +83,24 @@ func (a *Agent) local(snapshot kube.Snapshot) (mesh.Local, error) {
 	return local, nil
 }
 
-// adopt remembers whose keys are in use, and how often their clocks had gone back.
+// adopt remembers the peers that are in use: of thousands, those that are others than before.
 func (a *Agent) adopt(plan mesh.Plan) {
-	a.adopted, a.clockSteps = map[string]identity.PublicKey{}, map[identity.PublicKey]uint32{}
-	for _, lane := range plan.Lanes {
-		for _, peer := range lane.Peers {
-			a.adopted[peer.Node], a.clockSteps[peer.PublicKey] = peer.PublicKey, peer.ClockSteps
-		}
+	if a.adopted == nil {
+		a.adopted = map[string]identity.PublicKey{}
 	}
+	before, now := a.changed(plan.Lanes[0].Peers)
+	for _, peer := range before {
+		delete(a.adopted, peer.Node)
+	}
+	for _, peer := range now {
+		a.adopted[peer.Node] = peer.PublicKey
+	}
+	a.peersInUse = plan.Lanes[0].Peers
+}
+
+// changed are the peers among which those in use and these differ.
+func (a *Agent) changed(peers []mesh.Peer) (before, now []mesh.Peer) {
+	return mesh.Trim(a.peersInUse, peers, mesh.Peer.Equal)
 }
 
 // forget drops what is remembered of the kernel where there is reason to think that somebody else changed it, and from time to

@@ -22,7 +22,7 @@ func (c *Client) PublishClaim(ctx context.Context, nodeUID string, claim mesh.Cl
 		return errors.New("publishing the claim: it has no public key")
 	}
 	node := corev1ac.Node(c.node).WithUID(types.UID(nodeUID)).WithAnnotations(claim.Annotations())
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	if _, err := c.writes.CoreV1().Nodes().Apply(ctx, node, force()); err != nil {
 		return fmt.Errorf("publishing the claim on Node %s: %w", c.node, nodeError(err))

@@ -18,8 +18,8 @@ import (
 const (
 	// fieldManager is who the agent is to server-side apply; what it applies is its own by that name.
 	fieldManager = "warrend"
-	// writeTimeout bounds every request that is not a watch: a hanging API server must not hold a caller.
-	writeTimeout = 10 * time.Second
+	// requestTimeout bounds each request for one object: a hanging API server must not hold a caller.
+	requestTimeout = 10 * time.Second
 	// dialTimeout and keepAlive are client-go's own.
 	dialTimeout = 30 * time.Second
 	keepAlive   = 30 * time.Second

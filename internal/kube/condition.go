@@ -17,7 +17,7 @@ const (
 // SetNetworkAvailable sets the own Node's condition NetworkUnavailable to False, by which its taint of that name goes away
 // and pods come. A Node that says so already is left alone.
 func (c *Client) SetNetworkAvailable(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	node, err := c.writes.CoreV1().Nodes().Get(ctx, c.node, metav1.GetOptions{})
 	if err != nil {

@@ -47,7 +47,7 @@ func (c *Client) EnsureNodeKey(ctx context.Context, key identity.PublicKey, node
 		},
 		Spec: v1alpha1.NodeKeySpec{PublicKey: key.String(), NodeName: c.node},
 	}
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	// Between two requests the garbage collector may take away the NodeKey of a Node that was deleted.
 	lost := func(err error) bool { return apierrors.IsConflict(err) || apierrors.IsNotFound(err) }

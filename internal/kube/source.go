@@ -99,7 +99,7 @@ func seenPartial(kind apiwatch.EventType, partial *metav1.PartialObjectMetadata)
 
 // readNode reads a Node whole. It is at least as new as anything that is known of it.
 func (c *Client) readNode(ctx context.Context, name string) (*seenNode, error) {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	node, err := c.reads.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {

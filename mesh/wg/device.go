@@ -160,12 +160,8 @@ func (d *Device) set(lane mesh.Lane, key identity.PrivateKey, options SetOptions
 	if err := d.ensure(lane.Name); err != nil {
 		return err
 	}
-	if d.known == nil {
-		known, err := d.read()
-		if err != nil {
-			return err
-		}
-		d.known = known
+	if err := d.load(); err != nil {
+		return err
 	}
 	if err := d.setDevice(lane, key); err != nil {
 		return err
@@ -206,18 +202,41 @@ func (d *Device) setDevice(lane mesh.Lane, key identity.PrivateKey) error {
 	return nil
 }
 
+// load reads the device unless it is known.
+func (d *Device) load() error {
+	if d.known != nil {
+		return nil
+	}
+	known, err := d.read()
+	if err != nil {
+		return err
+	}
+	d.known = known
+	return nil
+}
+
+// send sends one message and, where it succeeded, remembers what it did.
+func (d *Device) send(message []Change) error {
+	if err := d.client.setPeers(d.name, message); err != nil {
+		return err
+	}
+	for _, change := range message {
+		d.known.apply(change)
+		d.renudge(change)
+		d.noteChange(change)
+	}
+	return nil
+}
+
 // setPeers sends the difference between what is known and what is wanted, and remembers each message that succeeded.
 func (d *Device) setPeers(want []mesh.Peer, prune bool) error {
 	have, rest := d.unsettled(want)
 	changes := d.known.diff(d.claims, rest, have, prune)
 	for _, message := range chunks(changes) {
-		if err := d.client.setPeers(d.name, message); err != nil {
+		if err := d.send(message); err != nil {
 			return fmt.Errorf("setting %d peers of device %s: %w", len(message), d.name, err)
 		}
 		for _, change := range message {
-			d.known.apply(change)
-			d.renudge(change)
-			d.noteChange(change)
 			if change.Endpoint.IsValid() {
 				d.claims[change.PublicKey] = change.Endpoint
 			}

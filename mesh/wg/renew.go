@@ -15,12 +15,8 @@ func (d *Device) Renew(keys ...identity.PublicKey) error {
 	if d.name == "" {
 		return nil
 	}
-	if d.known == nil {
-		known, err := d.read()
-		if err != nil {
-			return err
-		}
-		d.known = known
+	if err := d.load(); err != nil {
+		return err
 	}
 	for _, key := range keys {
 		peer, ok := d.known.peers[key]
@@ -31,15 +27,9 @@ func (d *Device) Renew(keys ...identity.PublicKey) error {
 		if interval := peer.keepalive; interval != 0 {
 			again.Keepalive = &interval
 		}
-		message := []Change{{PublicKey: key, Remove: true}, again}
-		if err := d.client.setPeers(d.name, message); err != nil {
+		if err := d.send([]Change{{PublicKey: key, Remove: true}, again}); err != nil {
 			d.known = nil
 			return fmt.Errorf("making peer %s of device %s anew: %w", key, d.name, err)
-		}
-		for _, change := range message {
-			d.known.apply(change)
-			d.renudge(change)
-			d.noteChange(change)
 		}
 	}
 	return nil
