@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/warren-mesh/warren/internal/dump"
 	"github.com/warren-mesh/warren/mesh"
 )
 
@@ -104,7 +105,7 @@ func (e *end) hostRoutes(index int, family netip.Addr) ([]netip.Addr, error) {
 		number = netlink.FAMILY_V6
 	}
 	filter := &netlink.Route{LinkIndex: index, Protocol: mesh.RouteProtocol}
-	routes, err := undisturbed(func() ([]netlink.Route, error) {
+	routes, err := dump.Undisturbed(func() ([]netlink.Route, error) {
 		return e.RouteListFiltered(number, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_PROTOCOL)
 	})
 	if err != nil {

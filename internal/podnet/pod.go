@@ -9,6 +9,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/warren-mesh/warren/internal/dump"
 )
 
 // setUpPod does the pod's end. It is called in the pod's namespace, after the host's end is up.
@@ -49,7 +51,7 @@ func setUpPod(s Spec, result Result) error {
 
 // setAddresses adds the addresses that are missing and removes the others, but for link-local ones.
 func (e *end) setAddresses(link netlink.Link, want []netip.Addr) error {
-	have, err := undisturbed(func() ([]netlink.Addr, error) { return e.AddrList(link, netlink.FAMILY_ALL) })
+	have, err := dump.Undisturbed(func() ([]netlink.Addr, error) { return e.AddrList(link, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("listing addresses: %w", err)
 	}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/warren-mesh/warren/internal/dump"
 )
 
 const (
@@ -17,8 +19,6 @@ const (
 	// awaitTimeout is how long a new wire may take until it carries packets; on an idle node it takes less than a millisecond.
 	awaitTimeout  = 5 * time.Second
 	awaitInterval = 200 * time.Microsecond
-	// dumpAttempts is how often a dump that somebody else's changes interrupted is begun anew.
-	dumpAttempts = 10
 )
 
 // end is one end's network namespace, by a netlink socket.
@@ -120,7 +120,7 @@ func (e *end) awaitCarrier(index int) error {
 func (e *end) awaitLocal(index int, addrs ...netip.Addr) error {
 	filter := &netlink.Route{LinkIndex: index, Table: unix.RT_TABLE_LOCAL}
 	return await("IPv6 addresses", func() (bool, error) {
-		routes, err := undisturbed(func() ([]netlink.Route, error) {
+		routes, err := dump.Undisturbed(func() ([]netlink.Route, error) {
 			return e.RouteListFiltered(netlink.FAMILY_V6, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE)
 		})
 		missing := func(a netip.Addr) bool {
@@ -144,15 +144,4 @@ func await(what string, done func() (bool, error)) error {
 			return fmt.Errorf("waiting for %s: not there after %v", what, awaitTimeout)
 		}
 	}
-}
-
-// undisturbed calls a function that dumps until nothing interrupted the dump.
-func undisturbed[T any](dump func() ([]T, error)) (items []T, err error) {
-	for range dumpAttempts {
-		items, err = dump()
-		if !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
-		}
-	}
-	return items, err
 }

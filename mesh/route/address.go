@@ -8,6 +8,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/warren-mesh/warren/internal/dump"
 )
 
 // SetAddresses brings a link up, its MTU (bytes) to mtu and its addresses to exactly these; link-local ones are left as they are.
@@ -50,7 +52,7 @@ func (r *Router) SetAddresses(link string, addrs []netip.Prefix, mtu int) error 
 
 // converge adds the addresses that are missing, then removes those not wanted, and says whether there were any.
 func (r *Router) converge(link netlink.Link, want []netip.Prefix) (removed bool, err error) {
-	have, err := undisturbed(func() ([]netlink.Addr, error) { return r.handle.AddrList(link, netlink.FAMILY_ALL) })
+	have, err := dump.Undisturbed(func() ([]netlink.Addr, error) { return r.handle.AddrList(link, netlink.FAMILY_ALL) })
 	if err != nil {
 		return false, fmt.Errorf("listing addresses: %w", err)
 	}

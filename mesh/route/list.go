@@ -7,23 +7,9 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/warren-mesh/warren/internal/dump"
 	"github.com/warren-mesh/warren/mesh"
 )
-
-// attempts is how often a dump that changes interrupted is begun anew.
-const attempts = 5
-
-// undisturbed calls a function that dumps until nothing interrupted the dump. If something did each time, the error is
-// netlink.ErrDumpInterrupted, and what was read may lack something or have it twice.
-func undisturbed[T any](dump func() ([]T, error)) (items []T, err error) {
-	for range attempts {
-		items, err = dump()
-		if !errors.Is(err, netlink.ErrDumpInterrupted) {
-			return items, err
-		}
-	}
-	return items, err
-}
 
 // list reads the routes of the main table that are the plan's: those of our protocol that are not a pod's.
 // With netlink.ErrDumpInterrupted come the routes that were seen.
@@ -31,7 +17,7 @@ func list(handle *netlink.Handle) ([]entry, error) {
 	var routes []netlink.Route
 	var interrupted error
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		some, err := undisturbed(func() ([]netlink.Route, error) { return dump(handle, family) })
+		some, err := dump.Undisturbed(func() ([]netlink.Route, error) { return dumpRoutes(handle, family) })
 		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 			return nil, fmt.Errorf("listing routes: %w", err)
 		}
@@ -61,8 +47,8 @@ func list(handle *netlink.Handle) ([]entry, error) {
 	return entries, nil
 }
 
-// dump is RouteListFiltered, but gives what was read of an interrupted dump too.
-func dump(handle *netlink.Handle, family int) ([]netlink.Route, error) {
+// dumpRoutes is RouteListFiltered, but gives what was read of an interrupted dump too.
+func dumpRoutes(handle *netlink.Handle, family int) ([]netlink.Route, error) {
 	var routes []netlink.Route
 	filter := &netlink.Route{Protocol: mesh.RouteProtocol}
 	err := handle.RouteListFilteredIter(family, filter, netlink.RT_FILTER_PROTOCOL, func(r netlink.Route) bool {
@@ -74,7 +60,7 @@ func dump(handle *netlink.Handle, family int) ([]netlink.Route, error) {
 
 // linkNames maps the indexes of all links to their names.
 func linkNames(handle *netlink.Handle) (map[int]string, error) {
-	links, err := undisturbed(handle.LinkList)
+	links, err := dump.Undisturbed(handle.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("listing links: %w", err)
 	}

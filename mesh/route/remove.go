@@ -8,6 +8,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/warren-mesh/warren/internal/dump"
 	"github.com/warren-mesh/warren/mesh"
 )
 
@@ -27,7 +28,7 @@ func Remove() (removed []string, err error) {
 }
 
 func removeLinks(handle *netlink.Handle) (removed []string, err error) {
-	links, err := undisturbed(handle.LinkList)
+	links, err := dump.Undisturbed(handle.LinkList)
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return nil, fmt.Errorf("listing links: %w", err)
 	}
@@ -53,7 +54,7 @@ func removeRoutes(handle *netlink.Handle) (removed []string, err error) {
 	errs := []error{err}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		filter := &netlink.Route{Protocol: mesh.RouteProtocol}
-		routes, err := undisturbed(func() (routes []netlink.Route, err error) {
+		routes, err := dump.Undisturbed(func() (routes []netlink.Route, err error) {
 			err = handle.RouteListFilteredIter(family, filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE,
 				func(r netlink.Route) bool { routes = append(routes, r); return true })
 			return routes, err

@@ -250,24 +250,6 @@ func TestSetInterruptedDump(t *testing.T) {
 	check(t, "IPv4 routes", ours(t, "-4"), plan4)
 }
 
-func TestUndisturbed(t *testing.T) {
-	for _, tt := range []struct {
-		interruptions, calls int
-		err                  error
-	}{{0, 1, nil}, {2, 3, nil}, {99, attempts, netlink.ErrDumpInterrupted}} {
-		calls := 0
-		_, err := undisturbed(func() ([]int, error) {
-			if calls++; calls <= tt.interruptions {
-				return nil, netlink.ErrDumpInterrupted
-			}
-			return nil, nil
-		})
-		if calls != tt.calls || !errors.Is(err, tt.err) {
-			t.Errorf("%d interruptions: %d calls, error %v", tt.interruptions, calls, err)
-		}
-	}
-}
-
 // many are n/2 IPv4 and n/2 IPv6 routes.
 func many(n int) []mesh.Route {
 	routes := make([]mesh.Route, 0, n)

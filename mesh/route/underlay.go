@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/warren-mesh/warren/internal/dump"
 )
 
 // ErrNoLink says that no link of this node holds any of the addresses asked for.
@@ -59,7 +61,7 @@ func (r *Router) LocalAddresses() ([]netip.Addr, error) {
 
 // addresses maps every address of the node to the indexes of the links that hold it.
 func (r *Router) addresses() (map[netip.Addr][]int, error) {
-	list, err := undisturbed(func() ([]netlink.Addr, error) { return r.handle.AddrList(nil, netlink.FAMILY_ALL) })
+	list, err := dump.Undisturbed(func() ([]netlink.Addr, error) { return r.handle.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("listing addresses: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/warren-mesh/warren/internal/dump"
 	"github.com/warren-mesh/warren/mesh"
 	"github.com/warren-mesh/warren/mesh/wg/tunnel"
 )
@@ -20,7 +21,7 @@ func Remove(lanes ...string) (removed []string, err error) {
 		return nil, fmt.Errorf("opening rtnetlink socket: %w", err)
 	}
 	defer handle.Close()
-	links, err := handle.LinkList()
+	links, err := dump.Undisturbed(handle.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("listing links: %w", err)
 	}
