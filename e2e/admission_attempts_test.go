@@ -29,6 +29,7 @@ const (
 	notSpec           = "an agent may change only its Node's annotations and conditions, not its spec"
 	onlyAnnotations   = "of its Node's metadata an agent may change only the annotations"
 	onlyOurs          = "of its Node's annotations an agent may change only those under warren.dev/"
+	onlyOurLabel      = "of its Node's labels an agent may change only warren.dev/changed"
 	onlyConditions    = "of its Node's status an agent may change only conditions"
 	onlyOurConditions = "of its Node's conditions an agent may change only NetworkUnavailable"
 	notItsKey         = "an agent may write only NodeKeys of the Node that its token is bound to"
@@ -36,6 +37,7 @@ const (
 	noFinalizers      = "an agent may set no finalizers"
 	onlyOwner         = "of a NodeKey an agent may change only the owner"
 	kubeletNotOurs    = "a kubelet may not change annotations under warren.dev/"
+	kubeletNotLabels  = "a kubelet may not change labels under warren.dev/"
 	kubeletNotCIDRs   = "a kubelet may not set the pod CIDRs"
 
 	// by RBAC, NodeRestriction and validation
@@ -63,13 +65,15 @@ func attempts(uid1, key1, key2 string) []attempt {
 		return fmt.Sprintf(`{"apiVersion":"v1","kind":"Node","name":%q,"uid":%q}`, node, uid)
 	}
 	owners := func(list ...string) string { return `"ownerReferences":[` + strings.Join(list, ",") + `]` }
-	many := func(prefix string, n int) string {
+	some := func(of, prefix string, n int) string {
 		names := make([]string, n)
 		for i := range names {
 			names[i] = fmt.Sprintf(`"%s%x":"1"`, prefix, i)
 		}
-		return meta(`"annotations":{` + strings.Join(names, ",") + `}`)
+		return meta(fmt.Sprintf(`%q:{%s}`, of, strings.Join(names, ",")))
 	}
+	many := func(prefix string, n int) string { return some("annotations", prefix, n) }
+	label := func(name, value string) string { return meta(fmt.Sprintf(`"labels":{%q:%s}`, name, value)) }
 	conditions := func(n int) string {
 		types := make([]string, n)
 		for i := range types {
@@ -86,6 +90,9 @@ func attempts(uid1, key1, key2 string) []attempt {
 		{agent1, "merge", own, note("warren.dev/version", `"VALUE"`), allowed},
 		{agent1, "strategic", "nodes/n1/status", condition(`"type":"warren.dev/MTU","status":"True","reason":"VALUE"`), allowed},
 		{agentPod1, "merge", own, note("warren.dev/version", `"VALUE"`), allowed},
+		{agent1, "apply", "nodes/n1", `{"apiVersion":"v1","kind":"Node","metadata":{"name":"n1","labels":{"warren.dev/changed":""},"annotations":{"warren.dev/version":"VALUE"}}}`, allowed},
+		{agent1, "merge", "nodes/n1", label("warren.dev/changed", "null"), allowed},
+		{agentPod1, "merge", own, label("warren.dev/changed", `"VALUE"`), allowed},
 		{kubelet1, "strategic", "nodes/n1/status", condition(`"type":"Ready","status":"True","reason":"VALUE"`), allowed},
 		{kubelet1, "merge", "nodes/n1/status", `{"status":{"addresses":[{"type":"InternalIP","address":"192.0.2.1"}],"phase":"VALUE"}}`, allowed},
 		{kubelet1, "merge", own, meta(`"labels":{"node.kubernetes.io/instance-type":"VALUE"}`), allowed},
@@ -117,8 +124,15 @@ func attempts(uid1, key1, key2 string) []attempt {
 		{agent1, "merge", own, note("a.warren.dev/a", `"VALUE"`), onlyOurs},
 		{agent1, "merge", own, meta(`"annotations":{"warren.dev/version":"VALUE","example.dev/a":"VALUE"}`), onlyOurs},
 		{agent1, "merge", own, meta(`"annotations":null`), onlyOurs},
-		{agent1, "merge", own, meta(`"labels":{"warren.dev/a":"VALUE"}`), onlyAnnotations},
-		{agent1, "merge", own, meta(`"labels":null`), onlyAnnotations},
+		{agent1, "merge", "nodes/n2/*", label("warren.dev/changed", `"VALUE"`), notItsNode},
+		{agentFree, "merge", own, label("warren.dev/changed", `"VALUE"`), notItsNode},
+		{agent1, "merge", own, label("warren.dev/a", `"VALUE"`), onlyOurLabel},
+		{agent1, "merge", own, label("warren.dev/changed.a", `"VALUE"`), onlyOurLabel},
+		{agent1, "merge", own, label("changed", `"VALUE"`), onlyOurLabel},
+		{agent1, "merge", own, label("node.kubernetes.io/instance-type", `"VALUE"`), onlyOurLabel},
+		{agent1, "merge", own, label("node.kubernetes.io/instance-type", "null"), onlyOurLabel},
+		{agent1, "merge", own, meta(`"labels":{"warren.dev/changed":"VALUE","example.dev/a":"VALUE"}`), onlyOurLabel},
+		{agent1, "merge", own, meta(`"labels":null`), onlyOurLabel},
 		{agent1, "merge", own, meta(`"finalizers":["warren.dev/VALUE"]`), onlyAnnotations},
 		{agent1, "merge", own, meta(owners(owner("n1", uid1))), onlyAnnotations},
 		{agent1, "merge", own, meta(`"generateName":"VALUE"`), onlyAnnotations},
@@ -144,10 +158,14 @@ func attempts(uid1, key1, key2 string) []attempt {
 		{kubelet1, "merge", own, note("warren.dev/endpoint-override", `"VALUE"`), kubeletNotOurs},
 		{kubelet1, "merge", own, note("warren.dev/new", `"VALUE"`), kubeletNotOurs},
 		{kubelet1, "merge", own, meta(`"annotations":null`), kubeletNotOurs},
+		{kubelet1, "merge", own, label("warren.dev/changed", `"VALUE"`), kubeletNotLabels},
+		{kubelet1, "merge", own, label("warren.dev/changed", "null"), kubeletNotLabels},
+		{kubelet1, "merge", own, label("warren.dev/new", `"VALUE"`), kubeletNotLabels},
 		{kubelet1, "merge", "nodes/n2/*", note("warren.dev/public-key", `"VALUE"`), "is not allowed to modify node"},
 		{kubelet3, "create", "nodes", `{"metadata":{"name":"n3"},"spec":{"podCIDR":"10.244.1.0/24"}}`, kubeletNotCIDRs},
 		{kubelet3, "create", "nodes", `{"metadata":{"name":"n3"},"spec":{"podCIDR":"10.244.1.0/24","podCIDRs":["10.244.1.0/24"]}}`, kubeletNotCIDRs},
 		{kubelet3, "create", "nodes", `{"metadata":{"name":"n3","annotations":{"warren.dev/public-key":"VALUE"}}}`, kubeletNotOurs},
+		{kubelet3, "create", "nodes", `{"metadata":{"name":"n3","labels":{"warren.dev/changed":""}}}`, kubeletNotLabels},
 		{kubelet3, "create", "nodes", `{"metadata":{"name":"n3","labels":{"kubernetes.io/os":"linux"},"annotations":{"example.dev/a":"VALUE"}}}`, allowed},
 		{kubelet3, "merge", "nodes/n3", `{"spec":{"podCIDR":"10.244.1.0/24","podCIDRs":["10.244.1.0/24"]}}`, kubeletNotCIDRs},
 		{kubelet3, "merge", "nodes/n3/status", `{"spec":{"podCIDR":"10.244.1.0/24","podCIDRs":["10.244.1.0/24"]}}`, ignored},
@@ -199,6 +217,16 @@ func attempts(uid1, key1, key2 string) []attempt {
 		{agent1, "strategic", "nodes/n1/status", condition(`"type":"NetworkUnavailable","status":"False","reason":"VALUE"`), allowed},
 		{kubelet1, "merge", own, note("example.dev/kubelet", `"VALUE"`), allowed},
 		{kubelet1, "merge", "nodes/n1", note("example.dev/huge", "null"), allowed},
+		{kubelet1, "merge", own, some("labels", "", 40_000), kubeletNotLabels},
+		{agent1, "merge", own, some("labels", "example.dev/", 900), onlyOurLabel},
+		{admin, "merge", "nodes/n1", some("labels", "example.dev/", 900), allowed},
+		{agent1, "merge", own, label("warren.dev/changed", `"VALUE"`), allowed},
+		{kubelet1, "merge", own, label("node.kubernetes.io/instance-type", `"VALUE"`), allowed},
+		{admin, "merge", "nodes/n1", some("labels", "example.org/", 200), allowed},
+		{kubelet1, "strategic", "nodes/n1/status", condition(`"type":"Ready","status":"True","reason":"VALUE"`), allowed},
+		{agent1, "merge", own, note("warren.dev/version", `"VALUE"`), allowed},
+		{agent1, "merge", own, label("warren.dev/changed", `"VALUE"`), onlyOurLabel},
+		{kubelet1, "merge", own, label("node.kubernetes.io/instance-type", `"VALUE"`), kubeletNotLabels},
 		{kubelet1, "merge", own, many("", 40_000), kubeletNotOurs},
 		{agent1, "merge", own, many("warren.dev/", 1_000), onlyOurs},
 		{agent1, "merge", "nodes/n1", many("warren.dev/", 900), allowed},

@@ -35,9 +35,13 @@ func (s *scene) node(ctx context.Context, t *testing.T, name string) *corev1.Nod
 	return node
 }
 
+// labelled is what stands on a Node beside a claim that changed: without it nobody is told of one.
+var labelled = map[string]string{mesh.LabelChanged: ""}
+
+// annotate changes annotations of a Node so that everybody is told, as its agent could.
 func (s *scene) annotate(ctx context.Context, t *testing.T, node string, annotations map[string]any) {
 	t.Helper()
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}})
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations, "labels": labelled}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +50,7 @@ func (s *scene) annotate(ctx context.Context, t *testing.T, node string, annotat
 	}
 }
 
-// TestPublish: the claim, its NodeKey, the condition; put back when removed, and never a heartbeat.
+// TestPublish: the claim, its NodeKey, the condition; put back when removed, and never a heartbeat. The label of a changed claim goes.
 func TestPublish(t *testing.T) {
 	ctx := testContext(t)
 	s := newScene(ctx, t, lab.Options{Nodes: 2, PodFamilies: lab.Dual, UnderlayFamilies: lab.Dual})
@@ -99,6 +103,22 @@ func TestPublish(t *testing.T) {
 	if after := s.node(ctx, t, "n1").ResourceVersion; after != before {
 		t.Errorf("the Node was written in 3 s without a reason: resourceVersion %s to %s", before, after)
 	}
+
+	if err := n1.StopAgent(ctx); err != nil { // another than the one that put the label there takes it away
+		t.Fatal(err)
+	}
+	s.startAgent(ctx, t, n1)
+	if _, there := s.node(ctx, t, "n1").Labels[mesh.LabelChanged]; !there {
+		t.Error("the label has gone already")
+	}
+	eventually(ctx, t, 45*time.Second, func() error {
+		for _, name := range []string{"n1", "n2"} {
+			if _, there := s.node(ctx, t, name).Labels[mesh.LabelChanged]; there {
+				return fmt.Errorf("%s has the label still", name)
+			}
+		}
+		return same(want.Annotations(), s.claim(ctx, t, "n1"))
+	})
 }
 
 // claim is what stands on a Node of what an agent publishes.

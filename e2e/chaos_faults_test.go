@@ -160,8 +160,9 @@ func endpointsFalsified(ctx context.Context, c *chaos, s shot) error {
 	return c.patchNode(ctx, s.node, fmt.Sprintf(`{%q: "203.0.113.9:51820"}`, mesh.AnnotationEndpoints))
 }
 
+// patchNode changes annotations of a Node so that everybody is told, as its agent could.
 func (c *chaos) patchNode(ctx context.Context, node, annotations string) error {
-	patch := fmt.Sprintf(`{"metadata": {"annotations": %s}}`, annotations)
+	patch := fmt.Sprintf(`{"metadata": {"annotations": %s, "labels": {%q: ""}}}`, annotations, mesh.LabelChanged)
 	nodes := c.Cluster().Admin().CoreV1().Nodes()
 	_, err := nodes.Patch(ctx, node, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
 	return err

@@ -124,7 +124,7 @@ func (h *hostile) endpoints() []hostileClaim {
 func (h *hostile) sizes() []hostileClaim {
 	const most = 250 << 10 // what a Node has room for beside the rest
 	note := func(value string) string {
-		return `{"metadata":{"annotations":{"warren.dev/version":"` + value + `"}}}`
+		return `{"metadata":{"annotations":{"warren.dev/version":"` + value + `"},"labels":{"warren.dev/changed":""}}}`
 	}
 	mangled := malformed("bytes that are not UTF-8", mesh.AnnotationVersion, "\uFFFD")
 	mangled.raw = note("v1\xff\xfe") // the API server stores U+FFFD in their place

@@ -171,7 +171,7 @@ func (c hostileClaim) refusedBy(status string) error {
 	return nil
 }
 
-// annotations is a merge patch of a claim, as far as it differs from n1's honest one.
+// annotations is a merge patch of a claim, as far as it differs from n1's honest one, with the label by which everybody is told.
 func (h *hostile) annotations(c hostileClaim) string {
 	if c.raw != "" {
 		return c.raw
@@ -182,7 +182,7 @@ func (h *hostile) annotations(c hostileClaim) string {
 			claim[name] = value
 		}
 	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": claim}})
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": claim, "labels": labelled}})
 	if err != nil {
 		return err.Error()
 	}

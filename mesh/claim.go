@@ -25,6 +25,10 @@ const (
 	AnnotationEndpointOverride = AnnotationPrefix + "endpoint-override"
 )
 
+// LabelChanged is the label with which an agent publishes a changed claim, and which it takes away after a while: by it the others ask
+// the API server for claims that changed, and are not told of every heartbeat.
+const LabelChanged = AnnotationPrefix + "changed"
+
 // The most that is read of a claim. What is longer is malformed: a hostile Node must not cost the others memory or time.
 const (
 	maxAnnotationBytes = 4096

@@ -30,7 +30,7 @@ func (s *scene) kinds() []kind {
 	claim := func(change func(*mesh.Claim, *member)) func(context.Context, *member) error {
 		return func(ctx context.Context, m *member) error {
 			change(&m.claim, m)
-			return s.fleet.claim(ctx, m, m.claim)
+			return s.fleet.publish(ctx, m)
 		}
 	}
 	return []kind{

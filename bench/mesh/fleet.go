@@ -65,7 +65,7 @@ func (f *fleet) grow(ctx context.Context, size int) error {
 	if err != nil {
 		return err
 	}
-	if err := concurrently(ctx, added, f.publish); err != nil {
+	if err := concurrently(ctx, added, f.settle); err != nil {
 		return err
 	}
 	f.members = append(f.members, added...)
@@ -128,9 +128,10 @@ func (f *fleet) makeKey(ctx context.Context, m *member) error {
 	return nil
 }
 
-// publish says the member's claim, as its agent does; and that its network is available.
-func (f *fleet) publish(ctx context.Context, m *member) error {
-	if err := f.claim(ctx, m, m.claim); err != nil {
+// settle leaves the member as its agent has it some time after its claim has changed: with that, without the label, and with a network that is
+// available.
+func (f *fleet) settle(ctx context.Context, m *member) error {
+	if err := f.apply(ctx, m, m.applied()); err != nil {
 		return err
 	}
 	now := metav1.Now()
@@ -144,8 +145,12 @@ func (f *fleet) publish(ctx context.Context, m *member) error {
 	return nil
 }
 
-func (f *fleet) claim(ctx context.Context, m *member, claim mesh.Claim) error {
-	node := corev1ac.Node(m.name).WithUID(types.UID(m.uid)).WithAnnotations(claim.Annotations())
+// publish says the member's claim as its agent does: with the label by which everybody is told.
+func (f *fleet) publish(ctx context.Context, m *member) error {
+	return f.apply(ctx, m, m.applied().WithLabels(map[string]string{mesh.LabelChanged: ""}))
+}
+
+func (f *fleet) apply(ctx context.Context, m *member, node *corev1ac.NodeApplyConfiguration) error {
 	if _, err := f.admin.CoreV1().Nodes().Apply(ctx, node, metav1.ApplyOptions{FieldManager: byAgent, Force: true}); err != nil {
 		return fmt.Errorf("publishing the claim of Node %s: %w", m.name, err)
 	}

@@ -10,6 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 
 	"github.com/warren-mesh/warren/crypto/identity"
 	"github.com/warren-mesh/warren/mesh"
@@ -77,6 +79,11 @@ func (m *member) registered() *corev1.Node {
 	}
 	node.Spec.PodCIDR = node.Spec.PodCIDRs[0]
 	return node
+}
+
+// applied is what the member's agent says of it.
+func (m *member) applied() *corev1ac.NodeApplyConfiguration {
+	return corev1ac.Node(m.name).WithUID(types.UID(m.uid)).WithAnnotations(m.claim.Annotations())
 }
 
 // kubeletMetadata is the patch of labels and annotations as kubelets and cloud providers set them.

@@ -73,6 +73,8 @@ type Agent struct {
 	adopted    map[string]identity.PublicKey
 	// keyHolder is the UID of the Node for which the NodeKey was seen to be. Only publish uses it.
 	keyHolder string
+	// unlabelAt is when mesh.LabelChanged goes from the own Node; zero where nobody knows of any. Only publish uses it.
+	unlabelAt time.Time
 
 	// mu guards the node's key, and what the last reconcile found, for the socket, the publisher and the metrics.
 	mu       sync.Mutex

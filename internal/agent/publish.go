@@ -15,6 +15,11 @@ import (
 	"github.com/warren-mesh/warren/mesh"
 )
 
+// labelled is how long mesh.LabelChanged stays after a claim changed. Who watches sees it come and go however short that is; but either
+// is a message to every node, and a claim that changes several times, as where a node starts, should have few of them. As long as the
+// label is there the Node's heartbeats, too, are told with its claim.
+const labelled = 30 * time.Second
+
 // publication is a claim and the Node, by its UID, that it is for.
 type publication struct {
 	claim mesh.Claim
@@ -62,8 +67,14 @@ func (a *Agent) publish(ctx context.Context) error {
 		if err := a.kube.PublishClaim(ctx, want.uid, want.claim); err != nil {
 			return fmt.Errorf("publishing on this node's Node: %w", err)
 		}
+		a.unlabelAt = time.Time{}
 		a.metrics.publishes.Inc()
 		a.logger.Info("published", zap.Any("annotations", want.claim.Annotations()))
+	}
+	if a.unlabelDue(own) {
+		if err := a.kube.Unlabel(ctx, want.uid); err != nil {
+			return fmt.Errorf("on this node's Node: %w", err)
+		}
 	}
 	if a.programmed.Load() && len(want.claim.PodCIDRs) > 0 && own.NetworkUnavailable != "False" {
 		if err := a.kube.SetNetworkAvailable(ctx); err != nil {
@@ -71,6 +82,19 @@ func (a *Agent) publish(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// unlabelDue says whether the label has stood for long enough, whoever put it there: this agent, the one before it, or somebody by hand.
+func (a *Agent) unlabelDue(own kube.Own) bool {
+	switch {
+	case !own.Labelled:
+		a.unlabelAt = time.Time{}
+		return false
+	case a.unlabelAt.IsZero():
+		a.unlabelAt = time.Now().Add(labelled)
+		time.AfterFunc(labelled, a.publishLoop.Trigger)
+	}
+	return !time.Now().Before(a.unlabelAt)
 }
 
 // holdKey makes the key's NodeKey, or renews its owner: for each new Node object, and where somebody deleted it.

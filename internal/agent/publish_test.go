@@ -1,17 +1,60 @@
 package agent
 
 import (
+	"context"
 	"net/netip"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/warren-mesh/warren/crypto/identity"
 	"github.com/warren-mesh/warren/internal/clock"
 	"github.com/warren-mesh/warren/internal/kube"
+	"github.com/warren-mesh/warren/internal/loop"
 	"github.com/warren-mesh/warren/internal/version"
 	"github.com/warren-mesh/warren/mesh"
 )
+
+// TestUnlabelDue: the label of a changed claim goes some time after the last change, and when that has come publish runs again.
+func TestUnlabelDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		runs := 0
+		a := &Agent{publishLoop: loop.New(func(context.Context) error { runs++; return nil }, loop.Options{})}
+		go a.publishLoop.Run(t.Context())
+		there, gone := kube.Own{Labelled: true}, kube.Own{}
+		for i, step := range []struct {
+			own     kube.Own
+			changed bool // the claim did, and was published
+			wait    time.Duration
+			due     bool
+			runs    int
+		}{
+			{gone, true, time.Hour, false, 1},
+			{there, false, labelled / 2, false, 1},
+			{there, true, labelled / 2, false, 2},
+			{there, false, labelled / 2, false, 3},
+			{there, false, labelled, true, 3},
+			{there, false, time.Hour, true, 3},
+			{gone, false, time.Hour, false, 3},
+			{there, false, labelled, false, 4},
+			{there, false, 0, true, 4},
+		} {
+			if step.changed {
+				a.unlabelAt = time.Time{}
+			}
+			if due := a.unlabelDue(step.own); due != step.due {
+				t.Errorf("step %d: due is %v, want %v", i+1, due, step.due)
+			}
+			time.Sleep(step.wait)
+			synctest.Wait()
+			if runs != step.runs {
+				t.Errorf("step %d: publish ran %d times, want %d", i+1, runs, step.runs)
+			}
+		}
+	})
+}
 
 // TestClaim is what the node would publish, and what it says of its own Node's mistakes.
 func TestClaim(t *testing.T) {

@@ -14,18 +14,32 @@ import (
 	"github.com/warren-mesh/warren/mesh"
 )
 
-// PublishClaim puts the claim's annotations onto the own Node, and takes away those that we put there before and do not
-// any more. Nobody else's are touched. It fails with ErrNodeGone unless the Node has that UID: a claim goes onto the Node
-// that owns the key's NodeKey and onto no other.
+// PublishClaim puts the claim's annotations onto the own Node, with the label by which the others are told of it, and takes away those
+// that we put there before and do not any more. Nobody else's are touched. It fails with ErrNodeGone unless the Node has that UID: a
+// claim goes onto the Node that owns the key's NodeKey and onto no other.
 func (c *Client) PublishClaim(ctx context.Context, nodeUID string, claim mesh.Claim) error {
 	if !claim.Published() {
 		return errors.New("publishing the claim: it has no public key")
 	}
-	node := corev1ac.Node(c.node).WithUID(types.UID(nodeUID)).WithAnnotations(claim.Annotations())
+	node := corev1ac.Node(c.node).WithUID(types.UID(nodeUID)).WithAnnotations(claim.Annotations()).
+		WithLabels(map[string]string{mesh.LabelChanged: ""})
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	if _, err := c.writes.CoreV1().Nodes().Apply(ctx, node, force()); err != nil {
 		return fmt.Errorf("publishing the claim on Node %s: %w", c.node, nodeError(err))
+	}
+	return nil
+}
+
+// Unlabel takes mesh.LabelChanged away from the own Node, whoever put it there: to apply without it would leave what somebody else set.
+// It fails with ErrNodeGone unless the Node has that UID.
+func (c *Client) Unlabel(ctx context.Context, nodeUID string) error {
+	patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"labels":{%q:null}}}`, nodeUID, mesh.LabelChanged)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	_, err := c.writes.CoreV1().Nodes().Patch(ctx, c.node, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	if err != nil {
+		return fmt.Errorf("taking the label %s from Node %s: %w", mesh.LabelChanged, c.node, nodeError(err))
 	}
 	return nil
 }

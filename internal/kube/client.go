@@ -59,9 +59,11 @@ type Client struct {
 	reads kubernetes.Interface
 	// metadata reads too.
 	metadata metadata.Interface
-	writes   kubernetes.Interface
-	events   kubernetes.Interface
-	keys     rest.Interface
+	// rows reads Nodes as rows of a table.
+	rows   rest.Interface
+	writes kubernetes.Interface
+	events kubernetes.Interface
+	keys   rest.Interface
 	// dialer makes all their connections, so that Reconnect can end them.
 	dialer *connrotation.Dialer
 
@@ -107,6 +109,9 @@ func newClient(config *rest.Config, o Options) (*Client, error) {
 	}
 	if client.metadata, err = metadata.NewForConfig(reads); err != nil {
 		return nil, fmt.Errorf("making a Kubernetes client: %w", err)
+	}
+	if client.rows, err = newRowClient(reads); err != nil {
+		return nil, err
 	}
 	if client.keys, err = newKeyClient(config); err != nil {
 		return nil, err

@@ -21,6 +21,7 @@ import (
 	"github.com/warren-mesh/warren/api/v1alpha1"
 	"github.com/warren-mesh/warren/e2e/lab/cluster"
 	"github.com/warren-mesh/warren/e2e/lab/cluster/assets"
+	"github.com/warren-mesh/warren/mesh"
 )
 
 // patience is how long a test waits for what should take milliseconds.
@@ -40,6 +41,7 @@ func TestAPIServer(t *testing.T) {
 	t.Run("the CRD keeps a NodeKey as it is", s.testNodeKeySchema)
 	t.Run("grants and claims", s.testGrantsAndClaims)
 	t.Run("heartbeats", s.testHeartbeats)
+	t.Run("the label of a changed claim", s.testLabel)
 	t.Run("the own Node comes and goes", s.testOwnNode)
 	t.Run("another Node comes and goes", s.testOtherNode)
 	t.Run("Nodes are listed in pages", s.testPages)
@@ -115,6 +117,12 @@ func (s *server) node(t *testing.T, name string) *corev1.Node {
 func (s *server) patch(t *testing.T, name, patch string) {
 	t.Helper()
 	s.patchAs(t, s.admin, name, patch)
+}
+
+// say changes a Node's annotations together with the label by which the others are told, as its agent does.
+func (s *server) say(t *testing.T, name, annotations string) {
+	t.Helper()
+	s.patch(t, name, fmt.Sprintf(`{"metadata":{"annotations":%s,"labels":{%q:""}}}`, annotations, mesh.LabelChanged))
 }
 
 func (s *server) patchStatus(t *testing.T, name, patch string) {

@@ -26,54 +26,49 @@ type nodeSet struct {
 	rekeyed bool
 }
 
-// heldNode is one Node: what is known of its metadata, and of its pod CIDRs, which are not always read together.
-type heldNode struct {
-	seen   *seenNode
-	grants *grants
-}
-
-func (h *heldNode) node() mesh.Node { return h.seen.with(h.grants) }
-
-// lacks says whether there may be pod CIDRs that are not known: they are read where the Node is new, and where it had none and has
-// changed.
-func (h *heldNode) lacks() bool {
-	return h.grants == nil || h.grants.none && h.grants.version != h.seen.ResourceVersion
-}
-
-// set takes over a Node that is not the own, and says whether anything that we read is different now, and whether its pod CIDRs
-// are to be read.
-func (s *nodeSet) set(n *seenNode) (changed, lacks bool) {
+// set takes over what was told of a Node that is not the own, and says whether anything that we read is different now, and whether it is
+// to be read whole.
+func (s *nodeSet) set(n *seenNode) (changed, ask bool) {
 	if n.Name == s.ownName {
 		return false, false // it is watched on its own
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := &heldNode{seen: n, grants: n.grants}
-	if old, ok := s.byName[n.Name]; ok && now.grants == nil && old.seen.UID == n.UID {
-		now.grants = old.grants
-	}
-	return s.hold(now), now.lacks()
+	now := s.byName[n.Name].after(n)
+	return s.hold(now), now.asked
 }
 
-// lacks says whether the pod CIDRs of a Node are to be read.
+// lacks says whether a Node's row is of interest: it is to be read whole where it is not known, and where it has no pod CIDRs yet.
 func (s *nodeSet) lacks(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	held, ok := s.byName[name]
-	return ok && held.lacks()
+	held := s.byName[name]
+	return name != s.ownName && (!held.known() || held.grants.none)
 }
 
-// grant takes the pod CIDRs over from a Node that was read whole, and says whether there are any. Those that are known stay, and so
-// does everything of a Node that was made anew meanwhile: its events tell of it.
-func (s *nodeSet) grant(whole *seenNode) bool {
+// asked is a Node that is to be read whole; nil where it is not, or not any more.
+func (s *nodeSet) asked(name string) *heldNode {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	held, ok := s.byName[whole.Name]
-	if !ok || held.seen.UID != whole.UID || held.grants != nil && !held.grants.none {
-		return false
+	if held := s.byName[name]; held != nil && held.asked {
+		return held
 	}
-	s.hold(&heldNode{seen: held.seen, grants: whole.grants})
-	return !whole.grants.none
+	return nil
+}
+
+// answer takes over a Node that was read whole after it was asked for, or that was found to be gone (nil), and says whether anything that
+// we read is different now. again says that it is not taken over: more was told of the Node meanwhile, and which is newer nobody knows.
+func (s *nodeSet) answer(asked *heldNode, whole *seenNode) (changed, again bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch name := asked.seen.Name; {
+	case s.byName[name] != asked:
+		return false, true
+	case whole == nil:
+		return s.drop(name), false
+	default:
+		return s.hold(&heldNode{seen: whole, grants: whole.grants}), false
+	}
 }
 
 // setOwn takes over the own Node, stripped, and says whether anything that we read is different now.
@@ -86,22 +81,22 @@ func (s *nodeSet) setOwn(node *corev1.Node) bool {
 	return s.hold(&heldNode{seen: seen, grants: seen.grants}) || changed
 }
 
-// hold keeps a Node and says whether it is different now. mu is held.
+// hold keeps a Node and says whether anything that we read is different now. mu is held.
 func (s *nodeSet) hold(now *heldNode) bool {
 	name := now.seen.Name
-	old, ok := s.byName[name]
+	old := s.byName[name]
 	if s.byName == nil {
 		s.byName, s.stale = map[string]*heldNode{}, map[string]struct{}{}
 	}
 	s.byName[name] = now
-	if ok && old.node().Equal(now.node()) {
+	if old.known() == now.known() && (!now.known() || old.node().Equal(now.node())) {
 		return false
 	}
 	s.stale[name] = struct{}{}
 	return true
 }
 
-// remove forgets a Node that is not the own and says whether it was there.
+// remove forgets a Node that is not the own and says whether it was known.
 func (s *nodeSet) remove(name string) bool {
 	if name == s.ownName {
 		return false
@@ -111,7 +106,7 @@ func (s *nodeSet) remove(name string) bool {
 	return s.drop(name)
 }
 
-// removeOwn forgets the own Node and says whether it was there.
+// removeOwn forgets the own Node and says whether it was known.
 func (s *nodeSet) removeOwn(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,12 +114,13 @@ func (s *nodeSet) removeOwn(name string) bool {
 	return s.drop(name)
 }
 
-// drop forgets a Node and says whether it was there. mu is held.
+// drop forgets a Node and says whether it was known. mu is held.
 func (s *nodeSet) drop(name string) bool {
-	if _, ok := s.byName[name]; !ok {
+	held := s.byName[name]
+	delete(s.byName, name)
+	if !held.known() {
 		return false
 	}
-	delete(s.byName, name)
 	s.stale[name] = struct{}{}
 	return true
 }
@@ -163,7 +159,7 @@ func (s *nodeSet) snapshot(holder func(identity.PublicKey) string) ([]mesh.Node,
 func (s *nodeSet) all() iter.Seq[mesh.Node] {
 	return func(yield func(mesh.Node) bool) {
 		for _, held := range s.byName {
-			if !yield(held.node()) {
+			if held.known() && !yield(held.node()) {
 				return
 			}
 		}
@@ -176,8 +172,8 @@ func (s *nodeSet) updated(holder func(identity.PublicKey) string) []mesh.Node {
 	copy(sorted, s.sorted)
 	for name := range s.stale {
 		at, found := slices.BinarySearchFunc(sorted, name, func(n mesh.Node, name string) int { return strings.Compare(n.Name, name) })
-		held, ok := s.byName[name]
-		if !ok {
+		held := s.byName[name]
+		if !held.known() {
 			if found {
 				sorted = slices.Delete(sorted, at, at+1)
 			}

@@ -90,7 +90,7 @@ func (s *server) testGrantsAndClaims(t *testing.T) {
 	}
 
 	// What is wrong with another Node is told of that Node.
-	s.patch(t, "n1", `{"metadata":{"annotations":{"warren.dev/pod-cidrs":"10.244.0.7/24"}}}`)
+	s.say(t, "n1", `{"warren.dev/pod-cidrs":"10.244.0.7/24"}`)
 	f2.await(t, "n1 malformed", func(s Snapshot) bool { return strings.Contains(find(s, "n1").Malformed, "10.244.0.7/24") })
 	if f2.Snapshot().Nodes[1].Malformed != "" {
 		t.Error("n2 is malformed too")
@@ -109,7 +109,7 @@ func (s *server) testHeartbeats(t *testing.T) {
 		s.patch(t, "n2", beat(i))
 		s.patchStatus(t, "n2", beat(i))
 	}
-	s.patch(t, "n2", `{"metadata":{"annotations":{"warren.dev/public-key":"broken"}}}`)
+	s.say(t, "n2", `{"warren.dev/public-key":"broken"}`)
 	calls := f.await(t, "the mark", func(s Snapshot) bool { return find(s, "n2").Malformed != "" })
 	var keys v1alpha1.NodeKeyList
 	if err := s.keys.Get().Resource(v1alpha1.ResourceNodeKeys).Do(t.Context()).Into(&keys); err != nil {
@@ -126,7 +126,7 @@ func (s *server) testHeartbeats(t *testing.T) {
 	if calls += len(f.changes); calls != want {
 		t.Errorf("with 80 heartbeats there are %d calls, want %d", calls, want)
 	}
-	s.patch(t, "n2", `{"metadata":{"annotations":{"warren.dev/public-key":null}}}`)
+	s.say(t, "n2", `{"warren.dev/public-key":null}`)
 }
 
 func (s *server) testOwnNode(t *testing.T) {
@@ -148,6 +148,46 @@ func (s *server) testOwnNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.await(t, "n3 gone again", func(s Snapshot) bool { return !s.Own.Exists })
+}
+
+// testLabel: by it a changed claim is told, it goes whoever put it there, and without it nobody is told until it comes.
+func (s *server) testLabel(t *testing.T) {
+	own, other := s.agent(t, "n1", Options{}), s.agent(t, "n2", Options{})
+	f1, f2 := follow(t, own), follow(t, other)
+	uid, claim := string(s.node(t, "n1").UID), testClaim(2)
+	if err := own.PublishClaim(t.Context(), uid, claim); err != nil {
+		t.Fatal(err)
+	}
+	f1.await(t, "the label", func(s Snapshot) bool { return s.Own.Labelled && s.Own.Publishes(claim) })
+	f2.await(t, "n1's claim", func(s Snapshot) bool { return find(s, "n1").Claim.Equal(claim) })
+	wantError(t, "another UID", own.Unlabel(t.Context(), "another"), ErrNodeGone)
+	for _, by := range []string{"the agent", "somebody else"} {
+		if by == "somebody else" {
+			s.say(t, "n1", `{}`)
+			f1.await(t, "the label by hand", func(s Snapshot) bool { return s.Own.Labelled })
+		}
+		if err := own.Unlabel(t.Context(), uid); err != nil {
+			t.Fatal(err)
+		}
+		f1.await(t, "no label of "+by, func(s Snapshot) bool { return !s.Own.Labelled && s.Own.Publishes(claim) })
+		for _, entry := range s.node(t, "n1").ManagedFields {
+			if strings.Contains(entry.FieldsV1.GetRawString(), mesh.LabelChanged) || entry.Manager == fieldManager && entry.Operation != metav1.ManagedFieldsOperationApply {
+				t.Errorf("after the label of %s: %s by %s: %s", by, entry.Operation, entry.Manager, entry.FieldsV1.GetRawString())
+			}
+		}
+	}
+	claim.Version = "v9"
+	s.patch(t, "n1", `{"metadata":{"annotations":{"warren.dev/version":"v9"}}}`)
+	f1.await(t, "what somebody else changed", func(s Snapshot) bool { return s.Own.Publishes(claim) })
+	s.say(t, "n2", `{"warren.dev/public-key":"broken"}`) // which comes after it
+	f2.await(t, "n2's own", func(s Snapshot) bool { return s.Own.Published[mesh.AnnotationPublicKey] == "broken" })
+	f1.await(t, "the mark", func(s Snapshot) bool { return find(s, "n2").Malformed != "" })
+	if find(f2.Snapshot(), "n1").Claim.Version == "v9" {
+		t.Error("a claim is told without the label")
+	}
+	s.say(t, "n1", `{}`)
+	f2.await(t, "what somebody else changed", func(s Snapshot) bool { return find(s, "n1").Claim.Version == "v9" })
+	s.say(t, "n2", `{"warren.dev/public-key":null}`)
 }
 
 // testOtherNode: its pod CIDRs come after it, and are those of the Node with that UID.
@@ -174,7 +214,8 @@ func (s *server) testOtherNode(t *testing.T) {
 }
 
 func (s *server) testPages(t *testing.T) {
-	source := &nodeSource{client: s.agent(t, "n1", Options{}), page: 1}
+	source := s.agent(t, "n1", Options{}).newNodeSource(&nodeSet{})
+	source.page = 1
 	listed, err := source.ListWithContext(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -219,6 +260,6 @@ func (s *server) testRestart(t *testing.T) {
 	if err := s.StartAPIServer(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s.patch(t, "n2", `{"metadata":{"annotations":{"warren.dev/public-key":"after"}}}`)
+	s.say(t, "n2", `{"warren.dev/public-key":"after"}`)
 	f.await(t, "what came after the restart", func(s Snapshot) bool { return find(s, "n2").Malformed != "" })
 }

@@ -37,6 +37,8 @@ func TestNodeSetTellsChanges(t *testing.T) {
 		{"a label and a foreign annotation", "n1", func(n *corev1.Node) {
 			n.Labels["x"], n.Annotations["foreign"] = "y", "z"
 		}, false},
+		{"the label of a changed claim", "n1", func(n *corev1.Node) { delete(n.Labels, mesh.LabelChanged) }, true},
+		{"another Node's", "n2", func(n *corev1.Node) { delete(n.Labels, mesh.LabelChanged) }, false},
 		{"another Node's address", "n2", func(n *corev1.Node) { n.Status.Addresses[0].Address = "192.0.2.2" }, false},
 		{"the own address", "n1", func(n *corev1.Node) { n.Status.Addresses[0].Address = "192.0.2.2" }, true},
 		{"the own condition", "n1", func(n *corev1.Node) { n.Status.Conditions[1].Status = corev1.ConditionFalse }, true},
@@ -55,7 +57,7 @@ func TestNodeSetTellsChanges(t *testing.T) {
 		var got bool
 		if node := nodes[step.node]; step.node == "n1" {
 			got = set.setOwn(stripped(t, node))
-			if ignored, lacks := set.set(seenWhole(node)); ignored || lacks {
+			if ignored, ask := set.set(seenWhole(node)); ignored || ask {
 				t.Errorf("%s: the own Node's metadata are not ignored", step.name)
 			}
 		} else {

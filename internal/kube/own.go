@@ -25,6 +25,8 @@ type Own struct {
 	Published map[string]string
 	// EndpointOverride is the operator's annotation mesh.AnnotationEndpointOverride; empty when there is none.
 	EndpointOverride string
+	// Labelled says that mesh.LabelChanged is there.
+	Labelled bool
 	// NetworkUnavailable is the status of the condition of that name; empty when there is none.
 	NetworkUnavailable string
 	// Problems say which of the Node's addresses were left out, and why.
@@ -34,7 +36,7 @@ type Own struct {
 // Equal says whether two are the same in every field.
 func (o Own) Equal(p Own) bool {
 	return o.Exists == p.Exists && o.UID == p.UID && slices.Equal(o.Addresses, p.Addresses) &&
-		maps.Equal(o.Published, p.Published) && o.EndpointOverride == p.EndpointOverride &&
+		maps.Equal(o.Published, p.Published) && o.EndpointOverride == p.EndpointOverride && o.Labelled == p.Labelled &&
 		o.NetworkUnavailable == p.NetworkUnavailable && slices.Equal(o.Problems, p.Problems)
 }
 
@@ -47,6 +49,7 @@ func (o Own) Publishes(claim mesh.Claim) bool {
 func readOwn(node *corev1.Node) Own {
 	own := Own{Exists: true, UID: string(node.UID)}
 	own.EndpointOverride = node.Annotations[mesh.AnnotationEndpointOverride]
+	_, own.Labelled = node.Labels[mesh.LabelChanged]
 	own.Published = maps.Clone(node.Annotations)
 	delete(own.Published, mesh.AnnotationEndpointOverride)
 	for _, condition := range node.Status.Conditions {

@@ -85,6 +85,7 @@ func TestReadOwn(t *testing.T) {
 	want := Own{
 		Exists:             true,
 		UID:                "uid-1",
+		Labelled:           true,
 		Addresses:          []netip.Addr{netip.MustParseAddr("192.0.2.1")},
 		Published:          map[string]string{mesh.AnnotationPublicKey: "key"},
 		EndpointOverride:   "192.0.2.9:51820",

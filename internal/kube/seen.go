@@ -14,11 +14,11 @@ import (
 // seenNode is what the informer of all Nodes keeps of one: parsed once, when it comes.
 type seenNode struct {
 	metav1.TypeMeta
-	// ObjectMeta has the name, the UID and the resource version, and nothing else.
+	// ObjectMeta has the name, the resource version and, but for a row, the UID; and nothing else.
 	metav1.ObjectMeta
 	// claim is the Node without its grants.
 	claim mesh.Node
-	// grants are spec.podCIDRs; nil where the Node was not read whole: a list does, a watch brings the metadata alone.
+	// grants are spec.podCIDRs; nil where the Node was not read whole: a list does, a watch brings its row, or its metadata alone.
 	grants *grants
 }
 
@@ -50,12 +50,13 @@ func seenWhole(node *corev1.Node) *seenNode {
 	return seen
 }
 
+// isRow says that it is known of a Node only that it is there.
+func (n *seenNode) isRow() bool { return n.UID == "" }
+
 // with is the Node with these grants.
 func (n *seenNode) with(g *grants) mesh.Node {
 	node := n.claim
-	if g != nil {
-		node.Grants, node.Malformed = g.prefixes, cmp.Or(g.problem, node.Malformed)
-	}
+	node.Grants, node.Malformed = g.prefixes, cmp.Or(g.problem, node.Malformed)
 	return node
 }
 

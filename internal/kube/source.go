@@ -17,12 +17,12 @@ var nodesResource = corev1.SchemeGroupVersion.WithResource("nodes")
 // pageSize is how many Nodes are read at once: some MiB, and in memory several times that.
 const pageSize = 250
 
-// newNodeInformer follows all Nodes as far as they matter to other nodes. It lists them whole, for their pod CIDRs, and watches
-// only their metadata: a kubelet that reports its status, every 10 s to 5 min, sends each watcher the images on its node.
-// What of it changes lives in annotations; pod CIDRs do not change once they are there, and are read on their own (grants.go).
-func (c *Client) newNodeInformer() cache.SharedIndexInformer {
-	nodes := c.steady(&nodeSource{client: c, page: pageSize}, nodesResource)
-	return cache.NewSharedIndexInformer(nodes, &seenNode{}, 0, nil)
+// newNodeInformer follows all Nodes as far as they matter to other nodes. It lists them whole, and watches neither them nor their
+// metadata: a kubelet that reports its status, every 10 s to 5 min, sends each watcher the images on its node, or who set which field of
+// it. Rows say which Nodes there are, and are enough to read one whole that is not known (reader.go); claims come with the label that
+// says that they changed. What a Node's heartbeats cost is its row.
+func (c *Client) newNodeInformer(nodes *nodeSet) cache.SharedIndexInformer {
+	return cache.NewSharedIndexInformer(c.steady(c.newNodeSource(nodes), nodesResource), &seenNode{}, 0, nil)
 }
 
 // newOwnInformer follows the own Node whole.
@@ -32,11 +32,24 @@ func (c *Client) newOwnInformer() cache.SharedIndexInformer {
 	return cache.NewSharedIndexInformer(c.steady(lists, nodesResource), &corev1.Node{}, 0, nil)
 }
 
-// nodeSource lists and watches for the informer.
+// nodeSource lists and watches for the informer: one list or one watch at a time.
 type nodeSource struct {
-	client *Client
+	// nodes say which rows are of interest.
+	nodes *nodeSet
+	list  func(ctx context.Context, o metav1.ListOptions) (*corev1.NodeList, error)
 	// page is how many Nodes are read at once.
 	page int64
+
+	watchRows, watchClaims func(ctx context.Context, o metav1.ListOptions) (apiwatch.Interface, error)
+	// rowsAt and claimsAt are the resource versions up to which each was handed on. The last watch changes them until it has ended.
+	rowsAt, claimsAt string
+	ended            chan struct{}
+}
+
+func (c *Client) newNodeSource(nodes *nodeSet) *nodeSource {
+	return &nodeSource{
+		nodes: nodes, list: c.reads.CoreV1().Nodes().List, page: pageSize, watchRows: c.watchRows, watchClaims: c.watchClaims,
+	}
 }
 
 var (
@@ -44,7 +57,7 @@ var (
 	_ cache.ListerWatcherWithContext = (*nodeSource)(nil)
 )
 
-// IsWatchListSemanticsUnSupported keeps the informer from listing by a watch, which has no pod CIDRs.
+// IsWatchListSemanticsUnSupported keeps the informer from listing by a watch.
 func (*nodeSource) IsWatchListSemanticsUnSupported() bool { return true }
 
 // List implements cache.ListerWatcher.
@@ -62,7 +75,7 @@ func (s *nodeSource) Watch(o metav1.ListOptions) (apiwatch.Interface, error) {
 func (s *nodeSource) ListWithContext(ctx context.Context, _ metav1.ListOptions) (runtime.Object, error) {
 	list := &seenNodeList{}
 	for page := (metav1.ListOptions{Limit: s.page}); ; page.Continue = list.Continue {
-		nodes, err := s.client.reads.CoreV1().Nodes().List(ctx, page)
+		nodes, err := s.list(ctx, page)
 		if err != nil {
 			return nil, err
 		}
@@ -71,30 +84,35 @@ func (s *nodeSource) ListWithContext(ctx context.Context, _ metav1.ListOptions) 
 		}
 		list.ResourceVersion, list.Continue = nodes.ResourceVersion, nodes.Continue
 		if list.Continue == "" {
+			s.settle()
+			s.rowsAt, s.claimsAt = list.ResourceVersion, list.ResourceVersion
 			return list, nil
 		}
 	}
 }
 
-// WatchWithContext watches the Nodes' metadata.
+// WatchWithContext watches rows and claims, each from where it was, which is not always the resource version asked for.
 func (s *nodeSource) WatchWithContext(ctx context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
-	events, err := s.client.metadata.Resource(nodesResource).Watch(ctx, o)
+	s.settle()
+	o.ResourceVersion = s.rowsAt
+	rows, err := s.watchRows(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	return apiwatch.Filter(events, func(e apiwatch.Event) (apiwatch.Event, bool) {
-		if partial, ok := e.Object.(*metav1.PartialObjectMetadata); ok { // else it is an error
-			e.Object = seenPartial(e.Type, partial)
-		}
-		return e, true
-	}), nil
+	o.ResourceVersion = s.claimsAt
+	claims, err := s.watchClaims(ctx, o)
+	if err != nil {
+		rows.Stop()
+		return nil, err
+	}
+	return s.merge(rows, claims), nil
 }
 
-func seenPartial(kind apiwatch.EventType, partial *metav1.PartialObjectMetadata) *seenNode {
-	if kind == apiwatch.Bookmark { // of no Node
-		return &seenNode{ObjectMeta: metav1.ObjectMeta{ResourceVersion: partial.ResourceVersion, Annotations: partial.Annotations}}
+// settle waits for the last watch, which was stopped.
+func (s *nodeSource) settle() {
+	if s.ended != nil {
+		<-s.ended
 	}
-	return seenMetadata(&partial.ObjectMeta)
 }
 
 // readNode reads a Node whole. It is at least as new as anything that is known of it.
@@ -103,7 +121,7 @@ func (c *Client) readNode(ctx context.Context, name string) (*seenNode, error) {
 	defer cancel()
 	node, err := c.reads.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("reading the pod CIDRs of Node %s: %w", name, err)
+		return nil, fmt.Errorf("reading Node %s: %w", name, err)
 	}
 	return seenWhole(node), nil
 }

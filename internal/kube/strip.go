@@ -39,6 +39,9 @@ func strip(obj any) (any, error) {
 		Spec:   corev1.NodeSpec{PodCIDRs: node.Spec.PodCIDRs},
 		Status: corev1.NodeStatus{Addresses: node.Status.Addresses},
 	}
+	if value, ok := node.Labels[mesh.LabelChanged]; ok {
+		kept.Labels = map[string]string{mesh.LabelChanged: value}
+	}
 	for _, condition := range node.Status.Conditions {
 		if condition.Type == corev1.NodeNetworkUnavailable {
 			kept.Status.Conditions = []corev1.NodeCondition{condition}

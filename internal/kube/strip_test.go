@@ -19,7 +19,7 @@ func fullNode(name string) *corev1.Node {
 	return &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: name, UID: "uid-1", ResourceVersion: "42", CreationTimestamp: created,
-			Labels: map[string]string{"a": "b"},
+			Labels: map[string]string{"a": "b", mesh.LabelChanged: ""},
 			Annotations: map[string]string{
 				mesh.AnnotationPublicKey:        "key",
 				mesh.AnnotationEndpointOverride: "192.0.2.9:51820",
@@ -55,6 +55,7 @@ func TestStripKeepsOnlyWhatIsRead(t *testing.T) {
 	want := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: "n1", UID: "uid-1", ResourceVersion: "42", CreationTimestamp: full.CreationTimestamp,
+			Labels: map[string]string{mesh.LabelChanged: ""},
 			Annotations: map[string]string{
 				mesh.AnnotationPublicKey:        "key",
 				mesh.AnnotationEndpointOverride: "192.0.2.9:51820",

@@ -44,8 +44,8 @@ func (c *Client) Watch(ctx context.Context, changed func()) (*Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	grants := newGrantReader(&w.nodes, c.readNode, changed)
-	nodes, err := newWatch("Nodes", c.newNodeInformer(), nil, handler[*seenNode](changed, grants.set, grants.remove))
+	reader := newNodeReader(&w.nodes, c.readNode, changed)
+	nodes, err := newWatch("Nodes", c.newNodeInformer(&w.nodes), nil, handler[*seenNode](changed, reader.set, reader.remove))
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (c *Client) Watch(ctx context.Context, changed func()) (*Watcher, error) {
 		watched.unserved = ErrNoServiceCIDRs
 		w.watches = append(w.watches, watched)
 	}
-	go grants.run(ctx)
+	go reader.run(ctx)
 	for _, watch := range w.watches {
 		go watch.informer.RunWithContext(ctx)
 	}

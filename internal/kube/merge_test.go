@@ -1,0 +1,207 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
+)
+
+// table is an event's table: its first has columns.
+func table(version, name string, columns ...string) *metav1.Table {
+	t := &metav1.Table{ListMeta: metav1.ListMeta{ResourceVersion: version}, Rows: []metav1.TableRow{{Cells: []any{"Ready", name, 1.5}}}}
+	for _, column := range columns {
+		t.ColumnDefinitions = append(t.ColumnDefinitions, metav1.TableColumnDefinition{Name: column})
+	}
+	return t
+}
+
+var nodeColumns = []string{"Status", "Name", "Age"}
+
+func partial(node *corev1.Node) *metav1.PartialObjectMetadata {
+	return &metav1.PartialObjectMetadata{ObjectMeta: node.ObjectMeta}
+}
+
+// twoStreams are a source's, of a set that knows n2 with pod CIDRs and n3 without.
+type twoStreams struct {
+	*nodeSource
+	rows, claims *apiwatch.FakeWatcher
+	// from are the resource versions that they began at.
+	from []string
+	fail error
+}
+
+func newTwoStreams(t *testing.T) *twoStreams {
+	t.Helper()
+	n3 := aNode("c", "1")
+	n3.Name = "n3"
+	listed := []corev1.Node{*aNode("a", "1", "10.244.2.0/24"), *n3}
+	two := &twoStreams{nodeSource: &nodeSource{nodes: &nodeSet{ownName: "n1"}, page: 1}}
+	two.list = func(context.Context, metav1.ListOptions) (*corev1.NodeList, error) {
+		return &corev1.NodeList{ListMeta: metav1.ListMeta{ResourceVersion: "10"}, Items: listed}, nil
+	}
+	two.watchRows = func(_ context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
+		two.rows, two.from = apiwatch.NewFake(), []string{o.ResourceVersion}
+		return two.rows, nil
+	}
+	two.watchClaims = func(_ context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
+		two.claims, two.from = apiwatch.NewFake(), append(two.from, o.ResourceVersion)
+		return two.claims, two.fail
+	}
+	items, err := two.ListWithContext(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, item := range items.(*seenNodeList).Items {
+		two.nodes.set(item.(*seenNode))
+	}
+	return two
+}
+
+// watch begins, as the reflector does with the resource version that it was told last.
+func (two *twoStreams) watch(t *testing.T, from ...string) apiwatch.Interface {
+	t.Helper()
+	merged, err := two.WatchWithContext(t.Context(), metav1.ListOptions{ResourceVersion: "99"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(two.from, from) {
+		t.Errorf("the watches begin at %v, want %v", two.from, from)
+	}
+	return merged
+}
+
+// wantTold reads what is told, until nothing more comes.
+func wantTold(t *testing.T, merged apiwatch.Interface, want ...string) {
+	t.Helper()
+	var got []string
+	for {
+		synctest.Wait()
+		select {
+		case e, ok := <-merged.ResultChan():
+			if !ok {
+				got = append(got, "end")
+				break
+			}
+			if n, ok := e.Object.(*seenNode); ok {
+				got = append(got, string(e.Type)+" "+n.Name+" "+n.ResourceVersion)
+			} else {
+				got = append(got, string(e.Type)+" "+string(apierrors.ReasonForError(apierrors.FromObject(e.Object))))
+			}
+			continue
+		default:
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("told (-want +got):\n%s", diff)
+		}
+		return
+	}
+}
+
+// TestWhatIsToldOfTwoStreams: events of both, and after each how far the one that is ahead is; of the rows only those of interest.
+func TestWhatIsToldOfTwoStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		two := newTwoStreams(t)
+		merged := two.watch(t, "10", "10")
+		for _, c := range []struct {
+			name string
+			do   func()
+			want []string
+		}{
+			{"a heartbeat", func() { two.rows.Modify(table("11", "n2", nodeColumns...)) }, []string{"BOOKMARK  11"}},
+			{"one of a Node without pod CIDRs", func() { two.rows.Modify(table("12", "n3")) }, []string{"MODIFIED n3 12", "BOOKMARK  12"}},
+			{"one of a Node that nobody knows", func() { two.rows.Modify(table("13", "n4")) }, []string{"MODIFIED n4 13", "BOOKMARK  13"}},
+			{"one of the own Node", func() { two.rows.Modify(table("14", "n1")) }, []string{"BOOKMARK  14"}},
+			{"a Node that is new", func() { two.rows.Add(table("15", "n5")) }, []string{"ADDED n5 15", "BOOKMARK  15"}},
+			{"a Node made anew", func() {
+				two.rows.Delete(table("16", "n2"))
+				two.rows.Add(table("17", "n2"))
+			}, []string{"DELETED n2 16", "BOOKMARK  16", "ADDED n2 17", "BOOKMARK  17"}},
+			{"a claim, late", func() { two.claims.Add(partial(aNode("a", "11"))) }, []string{"ADDED n2 11", "BOOKMARK  17"}},
+			{"and again", func() { two.claims.Modify(partial(aNode("a", "18"))) }, []string{"MODIFIED n2 18", "BOOKMARK  18"}},
+			{"its label goes", func() { two.claims.Delete(partial(aNode("a", "19"))) }, []string{"BOOKMARK  19"}},
+			{"a claim's bookmark", func() { two.claims.Action(apiwatch.Bookmark, partial(aNode("", "21"))) }, []string{"BOOKMARK  21"}},
+			{"a row's", func() { two.rows.Action(apiwatch.Bookmark, table("20", "")) }, []string{"BOOKMARK  21"}},
+		} {
+			go c.do()
+			wantTold(t, merged, c.want...)
+			if t.Failed() {
+				t.Fatal(c.name)
+			}
+		}
+		merged.Stop()
+		wantTold(t, merged, "end")
+		two.watch(t, "20", "21").Stop()
+	})
+}
+
+// TestTwoStreamsEndAsOne: with either's end, with an error of either, with what cannot be read, and when nobody wants more.
+func TestTwoStreamsEndAsOne(t *testing.T) {
+	gone := &metav1.Status{Status: metav1.StatusFailure, Reason: metav1.StatusReasonExpired, Code: 410}
+	for name, c := range map[string]struct {
+		do   func(two *twoStreams)
+		want []string
+	}{
+		"the rows end":            {func(two *twoStreams) { two.rows.Stop() }, []string{"end"}},
+		"the claims end":          {func(two *twoStreams) { two.claims.Stop() }, []string{"end"}},
+		"an error of the rows":    {func(two *twoStreams) { two.rows.Error(gone) }, []string{"ERROR Expired", "end"}},
+		"an error of the claims":  {func(two *twoStreams) { two.claims.Error(gone) }, []string{"ERROR Expired", "end"}},
+		"a row without columns":   {func(two *twoStreams) { two.rows.Add(table("11", "n2")) }, []string{"ERROR InternalError", "end"}},
+		"a row without a name":    {func(two *twoStreams) { two.rows.Add(table("11", "n2", "A", "B", "Name")) }, []string{"ERROR InternalError", "end"}},
+		"a row of fewer columns":  {func(two *twoStreams) { two.rows.Add(table("11", "n2", "A", "B", "C", "Name")) }, []string{"ERROR InternalError", "end"}},
+		"a row that is no table":  {func(two *twoStreams) { two.rows.Add(aNode("a", "11")) }, []string{"ERROR InternalError", "end"}},
+		"a claim that is a Node":  {func(two *twoStreams) { two.claims.Add(aNode("a", "11")) }, []string{"ERROR InternalError", "end"}},
+		"nobody wants more":       {func(two *twoStreams) { two.ended = nil }, nil},
+		"nobody wants what there": {func(two *twoStreams) { two.rows.Add(table("11", "n2", nodeColumns...)) }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { // which fails where a goroutine is left
+				two := newTwoStreams(t)
+				merged := two.watch(t, "10", "10")
+				ended := two.ended
+				go c.do(two)
+				if c.want != nil {
+					wantTold(t, merged, c.want...)
+				}
+				synctest.Wait()
+				merged.Stop()
+				<-ended
+				if !two.rows.IsStopped() || !two.claims.IsStopped() {
+					t.Error("a watch goes on")
+				}
+			})
+		})
+	}
+}
+
+// TestTwoStreamsBeginTogether: where the second cannot, the first ends; what was not handed on is told again; a list begins anew.
+func TestTwoStreamsBeginTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		two := newTwoStreams(t)
+		two.fail = errors.New("on purpose")
+		if _, err := two.WatchWithContext(t.Context(), metav1.ListOptions{}); !errors.Is(err, two.fail) || !two.rows.IsStopped() {
+			t.Errorf("error %v, and the rows have ended: %v", err, two.rows.IsStopped())
+		}
+		two.fail = nil
+		merged := two.watch(t, "10", "10")
+		go two.rows.Add(table("11", "n5", nodeColumns...))
+		synctest.Wait()
+		merged.Stop()
+		merged = two.watch(t, "10", "10")
+		go two.rows.Add(table("11", "n5", nodeColumns...))
+		wantTold(t, merged, "ADDED n5 11", "BOOKMARK  11")
+		merged.Stop()
+		two.watch(t, "11", "10").Stop()
+		if _, err := two.ListWithContext(t.Context(), metav1.ListOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		two.watch(t, "10", "10").Stop()
+	})
+}
