@@ -45,6 +45,7 @@ func TestAPIServer(t *testing.T) {
 	t.Run("the own Node comes and goes", s.testOwnNode)
 	t.Run("another Node comes and goes", s.testOtherNode)
 	t.Run("Nodes are listed in pages", s.testPages)
+	t.Run("a watch goes on from its bookmarks", s.testBookmarks)
 	t.Run("NodeKeys", s.testNodeKeys)
 	t.Run("a claim for a Node that is gone", s.testNodeGone)
 	t.Run("NetworkUnavailable", s.testCondition)

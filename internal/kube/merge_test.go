@@ -33,6 +33,8 @@ func partial(node *corev1.Node) *metav1.PartialObjectMetadata {
 type twoStreams struct {
 	*nodeSource
 	rows, claims *apiwatch.FakeWatcher
+	// version is the list's.
+	version string
 	// from are the resource versions that they began at.
 	from []string
 	fail error
@@ -43,9 +45,9 @@ func newTwoStreams(t *testing.T) *twoStreams {
 	n3 := aNode("c", "1")
 	n3.Name = "n3"
 	listed := []corev1.Node{*aNode("a", "1", "10.244.2.0/24"), *n3}
-	two := &twoStreams{nodeSource: &nodeSource{nodes: &nodeSet{ownName: "n1"}, page: 1}}
+	two := &twoStreams{nodeSource: &nodeSource{nodes: &nodeSet{ownName: "n1"}, page: 1}, version: "10"}
 	two.list = func(context.Context, metav1.ListOptions) (*corev1.NodeList, error) {
-		return &corev1.NodeList{ListMeta: metav1.ListMeta{ResourceVersion: "10"}, Items: listed}, nil
+		return &corev1.NodeList{ListMeta: metav1.ListMeta{ResourceVersion: two.version}, Items: listed}, nil
 	}
 	two.watchRows = func(_ context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
 		two.rows, two.from = apiwatch.NewFake(), []string{o.ResourceVersion}
@@ -199,9 +201,20 @@ func TestTwoStreamsBeginTogether(t *testing.T) {
 		wantTold(t, merged, "ADDED n5 11", "BOOKMARK  11")
 		merged.Stop()
 		two.watch(t, "11", "10").Stop()
+		two.version = "11"
 		if _, err := two.ListWithContext(t.Context(), metav1.ListOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		two.watch(t, "10", "10").Stop()
+		two.watch(t, "11", "11").Stop()
+		_, _ = two.nodes.set(aClaim("a", "12"))
+		two.version = "5" // the store was restored
+		items, err := two.ListWithContext(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if changed, ask := two.nodes.set(items.(*seenNodeList).Items[0].(*seenNode)); !changed || ask {
+			t.Errorf("what the restored store has is taken over: %v, and read again: %v", changed, ask)
+		}
+		two.watch(t, "5", "5").Stop()
 	})
 }

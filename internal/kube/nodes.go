@@ -38,6 +38,18 @@ func (s *nodeSet) set(n *seenNode) (changed, ask bool) {
 	return s.hold(now), now.asked
 }
 
+// restored makes all that is held older than whatever comes: the store's resource versions are those of a backup again, and every Node
+// would have to be read on its own.
+func (s *nodeSet) restored() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, held := range s.byName {
+		seen := *held.seen
+		seen.ResourceVersion = "1"
+		s.byName[name] = &heldNode{seen: &seen, grants: held.grants, asked: held.asked}
+	}
+}
+
 // lacks says whether a Node's row is of interest: it is to be read whole where it is not known, and where it has no pod CIDRs yet.
 func (s *nodeSet) lacks(name string) bool {
 	s.mu.Lock()

@@ -231,6 +231,50 @@ func (s *server) testPages(t *testing.T) {
 	}
 }
 
+// testBookmarks: the API server sends some before it ends a watch, of either kind. They are of no Node, and the next watch begins there.
+func (s *server) testBookmarks(t *testing.T) {
+	source := s.agent(t, "n1", Options{}).newNodeSource(&nodeSet{})
+	if _, err := source.ListWithContext(t.Context(), metav1.ListOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	seconds := int64(5)
+	merged, err := source.WatchWithContext(t.Context(), metav1.ListOptions{TimeoutSeconds: &seconds, AllowWatchBookmarks: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer merged.Stop()
+	s.say(t, "n2", `{"other":"1"}`)
+	s.say(t, "n2", `{"other":"2"}`)
+	s.patch(t, "n2", `{"metadata":{"labels":{"warren.dev/changed":null}}}`)
+	s.addNode(t, "n5")
+	if err := s.admin.CoreV1().Nodes().Delete(t.Context(), "n5", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s.patch(t, "n2", beat(99))
+	last := s.node(t, "n2").ResourceVersion // of which the claims' watch is told by a bookmark alone
+	told := map[string]bool{}
+	for e := range merged.ResultChan() {
+		n, ok := e.Object.(*seenNode)
+		if !ok {
+			t.Fatalf("the watch ends with %+v", e)
+		}
+		told[string(e.Type)+" "+n.Name] = true
+	}
+	for _, what := range []string{"ADDED n5", "DELETED n5", "MODIFIED n2", "BOOKMARK "} {
+		if !told[what] {
+			t.Errorf("%s is not told, among %v", what, told)
+		}
+	}
+	if told["DELETED n2"] {
+		t.Error("a label that goes is told as a deletion")
+	}
+	for what, at := range map[string]string{"rows": source.rowsAt, "claims": source.claimsAt} {
+		if later(at, last) != at {
+			t.Errorf("the %s go on from %s, after a change at %s", what, at, last)
+		}
+	}
+}
+
 func (s *server) testServiceCIDRs(t *testing.T) {
 	f := follow(t, s.agent(t, "n1", Options{WatchServiceCIDRs: true}))
 	holds := func(texts ...string) func(Snapshot) bool {

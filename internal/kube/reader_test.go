@@ -120,7 +120,16 @@ func TestWhatIsHeldOfANode(t *testing.T) {
 			{row("1"), "", true}, {ask, "", true}, {list(aNode("a", "2", cidr)), "a2 " + cidr, false},
 			{late(aNode("a", "1")), "a2 " + cidr, false},
 		},
-		"a list that is older": { // than what was read meanwhile, or etcd was restored from a snapshot
+		"a list of a store that was restored": {
+			{list(aNode("a", "5", cidr)), "a5 " + cidr, false}, {(*nodeSet).restored, "a5 " + cidr, false},
+			{list(aNode("a", "4", other)), "a4 " + other, false}, {claim("a", "5"), "a5 " + other, false},
+		},
+		"a Node that was read before its list, of a store that was restored": {
+			{list(aNode("a", "5", cidr)), "a5 " + cidr, false}, {claim("b", "6"), "a5 " + cidr, true}, {ask, "a5 " + cidr, true},
+			{(*nodeSet).restored, "a5 " + cidr, true}, {late(aNode("b", "6", cidr)), "a5 " + cidr, true},
+			{answer(aNode("a", "4", other)), "a4 " + other, false}, {list(aNode("a", "3", cidr)), "a4 " + other, true},
+		},
+		"a list that is older": { // than what was read meanwhile
 			{list(aNode("a", "5", cidr)), "a5 " + cidr, false}, {list(aNode("a", "4", other)), "a5 " + cidr, true},
 			{answer(aNode("a", "4", other)), "a4 " + other, false},
 		},

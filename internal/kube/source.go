@@ -84,11 +84,19 @@ func (s *nodeSource) ListWithContext(ctx context.Context, _ metav1.ListOptions) 
 		}
 		list.ResourceVersion, list.Continue = nodes.ResourceVersion, nodes.Continue
 		if list.Continue == "" {
-			s.settle()
-			s.rowsAt, s.claimsAt = list.ResourceVersion, list.ResourceVersion
+			s.begin(list.ResourceVersion)
 			return list, nil
 		}
 	}
+}
+
+// begin has both watches go on from a list. One that is older than what was told is of a store that was restored.
+func (s *nodeSource) begin(version string) {
+	s.settle()
+	if later(version, later(s.rowsAt, s.claimsAt)) != version {
+		s.nodes.restored()
+	}
+	s.rowsAt, s.claimsAt = version, version
 }
 
 // WatchWithContext watches rows and claims, each from where it was, which is not always the resource version asked for.
