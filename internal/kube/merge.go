@@ -61,7 +61,11 @@ func (s *nodeSource) pass(rows, claims <-chan apiwatch.Event, hand func(apiwatch
 // tells says whether a row is handed on: not, where a Node that is known has changed, which most are.
 func (s *nodeSource) tells(e apiwatch.Event) bool {
 	row, ok := e.Object.(*seenNode)
-	return !ok || e.Type != apiwatch.Modified || s.nodes.lacks(row.Name)
+	if !ok || e.Type != apiwatch.Modified {
+		return true
+	}
+	_, bare := s.bare[row.Name]
+	return bare || s.nodes.lacks(row.Name)
 }
 
 // later is the larger of two resource versions.

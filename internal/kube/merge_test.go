@@ -183,6 +183,20 @@ func TestTwoStreamsEndAsOne(t *testing.T) {
 	}
 }
 
+// TestAListMayNotHaveArrived: its Node without pod CIDRs is one whose rows are of interest, whatever was known of another of that name.
+func TestAListMayNotHaveArrived(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		two := newTwoStreams(t)
+		granted := aNode("a", "1", "10.244.3.0/24")
+		granted.Name = "n3"
+		two.nodes.set(seenWhole(granted))
+		merged := two.watch(t, "10", "10")
+		go two.rows.Modify(table("11", "n3", nodeColumns...))
+		wantTold(t, merged, "MODIFIED n3 11", "BOOKMARK  11")
+		merged.Stop()
+	})
+}
+
 // TestTwoStreamsBeginTogether: where the second cannot, the first ends; what was not handed on is told again; a list begins anew.
 func TestTwoStreamsBeginTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -34,8 +34,9 @@ func (c *Client) newOwnInformer() cache.SharedIndexInformer {
 
 // nodeSource lists and watches for the informer: one list or one watch at a time.
 type nodeSource struct {
-	// nodes say which rows are of interest.
+	// nodes say which rows are of interest, and bare are those that had no pod CIDRs in the last list: nodes may not have it yet.
 	nodes *nodeSet
+	bare  map[string]struct{}
 	list  func(ctx context.Context, o metav1.ListOptions) (*corev1.NodeList, error)
 	// page is how many Nodes are read at once.
 	page int64
@@ -71,20 +72,25 @@ func (s *nodeSource) Watch(o metav1.ListOptions) (apiwatch.Interface, error) {
 }
 
 // ListWithContext reads all Nodes whole, page by page, so that not all of them are in memory at once. It reads what the API server has
-// now, whatever the resource version asked for, and is never older than what is known.
+// now, whatever the resource version asked for.
 func (s *nodeSource) ListWithContext(ctx context.Context, _ metav1.ListOptions) (runtime.Object, error) {
-	list := &seenNodeList{}
+	list, bare := &seenNodeList{}, map[string]struct{}{}
 	for page := (metav1.ListOptions{Limit: s.page}); ; page.Continue = list.Continue {
 		nodes, err := s.list(ctx, page)
 		if err != nil {
 			return nil, err
 		}
 		for i := range nodes.Items {
-			list.Items = append(list.Items, seenWhole(&nodes.Items[i]))
+			seen := seenWhole(&nodes.Items[i])
+			list.Items = append(list.Items, seen)
+			if seen.grants.none {
+				bare[seen.Name] = struct{}{}
+			}
 		}
 		list.ResourceVersion, list.Continue = nodes.ResourceVersion, nodes.Continue
 		if list.Continue == "" {
 			s.begin(list.ResourceVersion)
+			s.bare = bare
 			return list, nil
 		}
 	}
