@@ -18,6 +18,10 @@ type heldNode struct {
 // known says whether there is anything to tell of a Node. One that is not held at all (nil) is not known.
 func (h *heldNode) known() bool { return h != nil && h.grants != nil }
 
+// waits says whether a Node that is known has no pod CIDRs or no claim yet: what it lacks may come without the label, from the
+// controller-manager, or from an agent that is older than the label.
+func (h *heldNode) waits() bool { return h.grants.none || !h.seen.claim.Claim.Published() }
+
 // node is a Node that is known.
 func (h *heldNode) node() mesh.Node { return h.seen.with(h.grants) }
 
@@ -27,11 +31,11 @@ func (h *heldNode) node() mesh.Node { return h.seen.with(h.grants) }
 func (h *heldNode) after(n *seenNode) *heldNode {
 	switch {
 	case n.grants != nil && (!h.known() || !n.olderThan(h.seen)): // of a list
-		return &heldNode{seen: n, grants: n.grants}
+		return n.held()
 	case !h.known():
 		return &heldNode{seen: n, asked: true}
 	case n.isRow():
-		if h.grants.none && n.ResourceVersion != h.grants.version {
+		if h.waits() && n.ResourceVersion != h.grants.version {
 			return h.ask()
 		}
 		return h

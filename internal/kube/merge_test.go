@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -230,5 +231,22 @@ func TestTwoStreamsBeginTogether(t *testing.T) {
 			t.Errorf("what the restored store has is taken over: %v, and read again: %v", changed, ask)
 		}
 		two.watch(t, "5", "5").Stop()
+	})
+}
+
+// TestAListThatIsOld: no watch begins from it, so that the informer lists anew.
+func TestAListThatIsOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		two := newTwoStreams(t)
+		time.Sleep(listEvery)
+		two.watch(t, "10", "10").Stop()
+		time.Sleep(time.Second)
+		if _, err := two.WatchWithContext(t.Context(), metav1.ListOptions{}); !apierrors.IsResourceExpired(err) {
+			t.Errorf("error %v, want that the list has expired", err)
+		}
+		if _, err := two.ListWithContext(t.Context(), metav1.ListOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		two.watch(t, "10", "10").Stop()
 	})
 }

@@ -50,12 +50,12 @@ func (s *nodeSet) restored() {
 	}
 }
 
-// lacks says whether a Node's row is of interest: it is to be read whole where it is not known, and where it has no pod CIDRs yet.
+// lacks says whether a Node's row is of interest: it is to be read whole where it is not known, and where it waits for something.
 func (s *nodeSet) lacks(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	held := s.byName[name]
-	return name != s.ownName && (!held.known() || held.grants.none)
+	return name != s.ownName && (!held.known() || held.waits())
 }
 
 // asked is a Node that is to be read whole; nil where it is not, or not any more.
@@ -79,7 +79,7 @@ func (s *nodeSet) answer(asked *heldNode, whole *seenNode) (changed, again bool)
 	case whole == nil:
 		return s.drop(name), false
 	default:
-		return s.hold(&heldNode{seen: whole, grants: whole.grants}), false
+		return s.hold(whole.held()), false
 	}
 }
 
@@ -90,7 +90,7 @@ func (s *nodeSet) setOwn(node *corev1.Node) bool {
 	defer s.mu.Unlock()
 	changed := !own.Equal(s.own)
 	s.own = own
-	return s.hold(&heldNode{seen: seen, grants: seen.grants}) || changed
+	return s.hold(seen.held()) || changed
 }
 
 // hold keeps a Node and says whether anything that we read is different now. mu is held.

@@ -12,13 +12,15 @@ import (
 const (
 	// readers is how many Nodes are read at the same time.
 	readers = 4
-	// readRetryMin and readRetryMax bound the wait before a Node is read again, which doubles each time that it has no pod CIDRs
-	// yet or cannot be read: a cluster that gives out none must not be asked at every heartbeat.
+	// readRetryFailed is the wait after a read that failed.
+	readRetryFailed = time.Second
+	// readRetryMin and readRetryMax bound the wait before a Node is read again that still lacks something, which doubles each time: one
+	// that never has an agent must not be read at every heartbeat.
 	readRetryMin = 5 * time.Millisecond
-	readRetryMax = time.Minute
+	readRetryMax = 30 * time.Minute
 )
 
-// nodeReader reads whole what is to be: Nodes that are new or have no pod CIDRs yet, and those of which the streams say what may be old.
+// nodeReader reads whole what is to be: Nodes that are new or have no pod CIDRs or no claim yet, and those of which the streams say what may be old.
 type nodeReader struct {
 	nodes   *nodeSet
 	read    func(ctx context.Context, name string) (*seenNode, error)
@@ -75,7 +77,7 @@ func (r *nodeReader) one(ctx context.Context, name string) {
 	if err != nil && !apierrors.IsNotFound(err) {
 		if ctx.Err() == nil {
 			utilruntime.HandleErrorWithContext(ctx, err, "A Node is not known, or not as it is now, until it is read; trying again")
-			r.queue.AddRateLimited(name)
+			r.queue.AddAfter(name, readRetryFailed)
 		}
 		return
 	}
@@ -83,7 +85,7 @@ func (r *nodeReader) one(ctx context.Context, name string) {
 	switch {
 	case again:
 		r.queue.AddRateLimited(name)
-	case node == nil || !node.grants.none:
+	case node == nil || !node.held().waits():
 		r.queue.Forget(name)
 	}
 	if changed {

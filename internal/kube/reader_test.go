@@ -52,6 +52,11 @@ func TestWhatIsHeldOfANode(t *testing.T) {
 	}
 	notFound := func(s *nodeSet) { s.answer(s.asked("n2"), nil) }
 	gone := func(s *nodeSet) { s.remove("n2") }
+	unclaimed := func(version string) *corev1.Node {
+		n := aNode("a", version, cidr)
+		n.Annotations = nil
+		return n
+	}
 	type step struct {
 		do    func(*nodeSet)
 		known string
@@ -78,6 +83,10 @@ func TestWhatIsHeldOfANode(t *testing.T) {
 		},
 		"pod CIDRs come with a claim, whose row tells nothing new": {
 			{list(aNode("a", "1")), "a1 ", false}, {claim("a", "2"), "a2 ", true}, {answer(aNode("a", "2", cidr)), "a2 " + cidr, false},
+		},
+		"a claim comes later, without the label": {
+			{list(unclaimed("1")), " " + cidr, false}, {row("2"), " " + cidr, true}, {answer(unclaimed("2")), " " + cidr, false},
+			{row("3"), " " + cidr, true}, {answer(aNode("a", "3", cidr)), "a3 " + cidr, false}, {row("4"), "a3 " + cidr, false},
 		},
 		"a claim changes while the Node is read": {
 			{list(aNode("a", "1")), "a1 ", false}, {row("2"), "a1 ", true}, {ask, "a1 ", true}, {claim("a", "3"), "a3 ", true},

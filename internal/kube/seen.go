@@ -53,6 +53,9 @@ func seenWhole(node *corev1.Node) *seenNode {
 // isRow says that it is known of a Node only that it is there.
 func (n *seenNode) isRow() bool { return n.UID == "" }
 
+// held is the Node as it was read whole.
+func (n *seenNode) held() *heldNode { return &heldNode{seen: n, grants: n.grants} }
+
 // with is the Node with these grants.
 func (n *seenNode) with(g *grants) mesh.Node {
 	node := n.claim

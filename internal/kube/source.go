@@ -3,8 +3,10 @@ package kube
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -34,10 +36,12 @@ func (c *Client) newOwnInformer() cache.SharedIndexInformer {
 
 // nodeSource lists and watches for the informer: one list or one watch at a time.
 type nodeSource struct {
-	// nodes say which rows are of interest, and bare are those that had no pod CIDRs in the last list: nodes may not have it yet.
+	// nodes say which rows are of interest, and bare are those that waited for something in the last list: nodes may not have it yet.
 	nodes *nodeSet
 	bare  map[string]struct{}
-	list  func(ctx context.Context, o metav1.ListOptions) (*corev1.NodeList, error)
+	// listed is when that was.
+	listed time.Time
+	list   func(ctx context.Context, o metav1.ListOptions) (*corev1.NodeList, error)
 	// page is how many Nodes are read at once.
 	page int64
 
@@ -83,14 +87,14 @@ func (s *nodeSource) ListWithContext(ctx context.Context, _ metav1.ListOptions) 
 		for i := range nodes.Items {
 			seen := seenWhole(&nodes.Items[i])
 			list.Items = append(list.Items, seen)
-			if seen.grants.none {
+			if seen.held().waits() {
 				bare[seen.Name] = struct{}{}
 			}
 		}
 		list.ResourceVersion, list.Continue = nodes.ResourceVersion, nodes.Continue
 		if list.Continue == "" {
 			s.begin(list.ResourceVersion)
-			s.bare = bare
+			s.bare, s.listed = bare, time.Now()
 			return list, nil
 		}
 	}
@@ -105,9 +109,16 @@ func (s *nodeSource) begin(version string) {
 	s.rowsAt, s.claimsAt = version, version
 }
 
+// listEvery is after how long the Nodes are listed anew: a change of somebody else than its agent, who did not set the label, is seen
+// then. A watch lasts for 5 to 10 minutes and is not ended for it, so that not all agents of a cluster list at once.
+const listEvery = time.Hour
+
 // WatchWithContext watches rows and claims, each from where it was, which is not always the resource version asked for.
 func (s *nodeSource) WatchWithContext(ctx context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
 	s.settle()
+	if time.Since(s.listed) > listEvery {
+		return nil, apierrors.NewResourceExpired("the last list is old: listing anew")
+	}
 	o.ResourceVersion = s.rowsAt
 	rows, err := s.watchRows(ctx, o)
 	if err != nil {
