@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-
-	"github.com/warren-mesh/warren/internal/kube"
 )
 
 const (
@@ -55,7 +53,7 @@ func (a *Agent) drift(parts []string) {
 	a.metrics.drift.WithLabelValues(parts[0]).Inc()
 	note := "put right what somebody else had changed on this node: " + strings.Join(parts, ", ")
 	a.logger.Warn(note+"; find out who did, or it will come again", zap.Strings("parts", parts))
-	a.events.Event(kube.Warning, "Drift", note, nil)
+	a.events.Drift(note, parts)
 }
 
 // peers is how many the plan has.

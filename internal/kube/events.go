@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/events"
@@ -16,8 +17,9 @@ import (
 const (
 	// reportingController names us in every Event.
 	reportingController = "warren.dev/warrend"
-	// action is what was being done; the API wants one in every Event.
-	action = "Reconcile"
+	// reconciling and restoring are what was being done; the API wants that in every Event.
+	reconciling = "Reconcile"
+	restoring   = "Restore"
 	// maxNoteBytes is the API's limit for an Event's note.
 	maxNoteBytes = 1024
 )
@@ -53,14 +55,24 @@ func (c *Client) NewRecorder(ctx context.Context) (*Recorder, error) {
 // Events within some minutes that differ in the note only are one, with a count and the first one's note. So a hostile
 // Node that changes all the time costs the API server nothing.
 func (r *Recorder) Event(t EventType, reason, note string, related *mesh.Node) {
+	var other runtime.Object
+	if related != nil {
+		other = &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: related.Name, UID: types.UID(related.UID)}
+	}
+	r.write(t, reason, reconciling, note, other)
+}
+
+// Drift writes an Event, as Event does, that parts of what the agent keeps in the kernel were put right. The parts are in its action, so
+// that drift of other parts is another Event, with a note of its own. They are few: whoever changes things all the time is told of as
+// often as there are sets of them, and counted.
+func (r *Recorder) Drift(note string, parts []string) {
+	r.write(Warning, "Drift", restoring+":"+strings.Join(parts, ","), note, nil)
+}
+
+func (r *Recorder) write(t EventType, reason, action, note string, related runtime.Object) {
 	// As kubelet does, with the name for the UID: it is found by `kubectl describe node`, and it needs no Node to exist yet.
 	regarding := &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: r.node, UID: types.UID(r.node)}
-	if related == nil {
-		r.recorder.Eventf(regarding, nil, string(t), reason, action, "%s", cutNote(note))
-		return
-	}
-	other := &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: related.Name, UID: types.UID(related.UID)}
-	r.recorder.Eventf(regarding, other, string(t), reason, action, "%s", cutNote(note))
+	r.recorder.Eventf(regarding, related, string(t), reason, action, "%s", cutNote(note))
 }
 
 // cutNote makes a note fit: valid UTF-8 of at most maxNoteBytes.

@@ -205,6 +205,16 @@ func (s *server) testEvents(t *testing.T) {
 	if event := next(func(e *eventsv1.Event) bool { return e.Reason == "Programmed" }); event.Type != "Normal" || event.Related != nil {
 		t.Errorf("the Event is %+v", event)
 	}
+	names := map[string]bool{}
+	for _, parts := range [][]string{{"guard"}, {"route"}, {"guard", "route"}} {
+		note := "put right: " + strings.Join(parts, ", ")
+		recorder.Drift(note, parts)
+		event := next(func(e *eventsv1.Event) bool { return e.Reason == "Drift" })
+		if names[event.Name] || event.Type != "Warning" || event.Note != note || event.Series != nil {
+			t.Errorf("the Event of drift of %s is %+v", parts, event)
+		}
+		names[event.Name] = true
+	}
 }
 
 func (s *server) testForbidden(t *testing.T) {
