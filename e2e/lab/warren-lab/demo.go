@@ -17,19 +17,27 @@ import (
 )
 
 func newDemo() *cobra.Command {
-	return &cobra.Command{
+	var name string
+	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show a mesh of three nodes at work; on a terminal it stays up until Ctrl-C",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runDemo(cmd.Context(), cmd.OutOrStdout(), term.IsTerminal(int(os.Stdout.Fd())))
+			self, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("finding the programs: %w", err)
+			}
+			terminal := term.IsTerminal(int(os.Stdout.Fd()))
+			d := &demo{name: name, bin: filepath.Dir(self), out: cmd.OutOrStdout(), bold: terminal}
+			return d.run(cmd.Context(), terminal)
 		},
 	}
+	cmd.Flags().StringVar(&name, "name", lab.DefaultName, "name of the lab")
+	return cmd
 }
 
-// runDemo succeeds only if everything that it shows is right.
-func runDemo(ctx context.Context, out io.Writer, stay bool) (err error) {
-	d := &demo{out: out, bold: stay}
+// run succeeds only if everything that it shows is right.
+func (d *demo) run(ctx context.Context, stay bool) (err error) {
 	defer func() { err = errors.Join(err, d.close()) }()
 	if err := d.start(ctx); err != nil {
 		return err
@@ -43,7 +51,7 @@ func runDemo(ctx context.Context, out io.Writer, stay bool) (err error) {
 		d.say("everything above was as it should be")
 		return nil
 	}
-	fmt.Fprint(out, tryThis)
+	fmt.Fprint(d.out, tryThis)
 	<-ctx.Done()
 	return nil
 }
@@ -62,6 +70,8 @@ The lab stays up until Ctrl-C. In another terminal, try:
 
 // demo is a lab that is being shown.
 type demo struct {
+	name    string // of the lab
+	bin     string // the folder with the programs
 	out     io.Writer
 	bold    bool // out is a terminal
 	lab     *lab.Lab
@@ -87,12 +97,8 @@ func (d *demo) say(format string, args ...any) {
 // start brings up the lab, with the capture on and proven before the first agent runs.
 func (d *demo) start(ctx context.Context) (err error) {
 	d.say("three nodes on this machine, and a real API server")
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("finding the programs: %w", err)
-	}
 	d.lab, err = lab.Start(ctx, lab.Options{
-		Nodes: 3, PodFamilies: lab.Dual, UnderlayFamilies: lab.IPv4, NoAgents: true, Bin: filepath.Dir(self), Out: d.out,
+		Name: d.name, Nodes: 3, PodFamilies: lab.Dual, UnderlayFamilies: lab.IPv4, NoAgents: true, Bin: d.bin, Out: d.out,
 	})
 	if err != nil {
 		return err
@@ -159,6 +165,9 @@ func (d *demo) ping(ctx context.Context) error {
 		d.say("n1/p1# ping -c 3 %s    (a pod on n2)", addr)
 		text, err := from.Run(ctx, "ping", "-c", "3", "-i", "0.2", "-W", "2", addr.String())
 		fmt.Fprint(d.out, text)
+		if err == nil && !strings.Contains(text, " 0% packet loss") { // ping is content with one answer of three
+			err = fmt.Errorf("pings to %s were lost", addr)
+		}
 		if err != nil {
 			return err
 		}
