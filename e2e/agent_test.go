@@ -189,6 +189,7 @@ func TestAMalformedNode(t *testing.T) {
 		}
 		return fmt.Errorf("no Event among %d", len(events.Items))
 	})
+	wantLogged(t, s.Node("n1"), "refused; the rest is used", `"node":"bad"`, "public-key")
 	if result := stream.Stop(); result.Lost != 0 || result.Sent == 0 {
 		t.Errorf("between the others: %s, want none lost", result)
 	}
@@ -198,10 +199,16 @@ func TestAMalformedNode(t *testing.T) {
 // scrape is an agent's /metrics.
 func scrape(ctx context.Context, t *testing.T, n *lab.Node) string {
 	t.Helper()
+	return ask(ctx, t, n, "/metrics")
+}
+
+// ask is what an agent answers by HTTP.
+func ask(ctx context.Context, t *testing.T, n *lab.Node, path string) string {
+	t.Helper()
 	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 		return n.Dial(ctx, network, address)
 	}, DisableKeepAlives: true}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+lab.MetricsAddress+"/metrics", http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+lab.MetricsAddress+path, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,8 +218,8 @@ func scrape(ctx context.Context, t *testing.T, n *lab.Node) string {
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s: %s: %v", path, response.Status, text, err)
 	}
 	return string(text)
 }
@@ -230,6 +237,11 @@ func TestLooking(t *testing.T) {
 	_ = n1.Ping(ctx, n2.Pod("p1").Address(true), lab.PingOptions{Timeout: 100 * time.Millisecond})
 	run(ctx, t, &n1.Host, "", "ip", "route", "delete", n2.PodCIDRs[0].Addr().Next().Next().String())
 
+	for _, path := range []string{"/healthz", "/readyz"} {
+		if got := ask(ctx, t, n1, path); got != "ok\n" {
+			t.Errorf("%s: %q, want ok", path, got)
+		}
+	}
 	metrics := scrape(ctx, t, n1)
 	for _, want := range []string{
 		"warren_peers 1\n", "warren_wireguard_up 1\n", `warren_peer_last_handshake_seconds{node="n2"}`,
