@@ -101,13 +101,9 @@ func TestForeignLink(t *testing.T) {
 	ctx := testContext(t)
 	s := bareScene(ctx, t, lab.Options{Nodes: 2, PodFamilies: lab.Dual})
 	n2 := s.Node("n2")
-	for _, command := range []string{
-		"ip tuntap add warren0 mode tun", "ip address add 192.168.77.1/24 dev warren0", "ip link set warren0 up",
-		"ip route add 192.168.78.0/24 via 192.168.77.2 dev warren0",
-	} {
-		words := strings.Fields(command)
-		run(ctx, t, &n2.Host, "", words[0], words[1:]...)
-	}
+	const theirs = "ip tuntap add warren0 mode tun; ip address add 192.168.77.1/24 dev warren0; ip link set warren0 up; " +
+		"ip route add 192.168.78.0/24 via 192.168.77.2 dev warren0"
+	run(ctx, t, &n2.Host, "", "sh", "-ec", theirs)
 	link := func() string {
 		return run(ctx, t, &n2.Host, "", "ip", "-details", "address", "show", "dev", "warren0") +
 			run(ctx, t, &n2.Host, "", "ip", "route", "show", "dev", "warren0")
@@ -123,6 +119,9 @@ func TestForeignLink(t *testing.T) {
 	const said = "link warren0 is not Warren's"
 	eventually(ctx, t, 20*time.Second, func() error { return saysProblem(ctx, n2, said) })
 	wantLogged(t, n2, said)
+	if got := ask(ctx, t, n2, "/healthz"); got != "ok\n" {
+		t.Errorf("/healthz: %q, want ok: the process serves", got)
+	}
 	if out, err := n2.Command(ctx, "warren", "status").CombinedOutput(); err == nil || !strings.Contains(string(out), said) {
 		t.Errorf("warren status: %v, want it to say %q:\n%s", err, said, out)
 	}
@@ -141,6 +140,21 @@ func TestForeignLink(t *testing.T) {
 	t.Logf("meshed %s after the link was gone", took.Round(time.Millisecond))
 	if err := n2.WaitReady(ctx); err != nil {
 		t.Error(err)
+	}
+
+	// Once more, where the other node has it as a peer.
+	if err := n2.StopAgent(ctx); err != nil {
+		t.Fatal(err)
+	}
+	run(ctx, t, &n2.Host, "", "sh", "-ec", "ip link delete warren0; "+theirs)
+	if err := n2.StartAgent(ctx); err != nil {
+		t.Fatal(err)
+	}
+	eventually(ctx, t, 20*time.Second, func() error { return saysProblem(ctx, n2, said) })
+	notReached(ctx, t, &s.pod("n1").Host, s.pod("n2"))
+	for _, to := range s.pod("n1").Addresses {
+		unreachableAtOnce(ctx, t, &s.pod("n2").Host, to)
+		refusedAtOnce(ctx, t, &n2.Host, to)
 	}
 	s.sealed(ctx, t)
 }

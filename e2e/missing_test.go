@@ -30,14 +30,20 @@ func TestWithoutADevice(t *testing.T) {
 		refusedAtOnce(ctx, t, &n2.Host, to)
 	}
 	for _, from := range []*lab.Host{&s.pod("n1").Host, &s.Node("n3").Host} {
-		for _, to := range s.pod("n2").Addresses {
-			if err := from.Ping(ctx, to, lab.PingOptions{Timeout: 300 * time.Millisecond}); err == nil {
-				t.Errorf("%s still reaches %s of a node without a device", from.Name, to)
-			}
-			_ = from.Reach(ctx, to, "udp", 100) // It cannot arrive; the capture shows that it is not in clear.
-		}
+		notReached(ctx, t, from, s.pod("n2"))
 	}
 	s.sealed(ctx, t)
+}
+
+// notReached sends to a pod of a node without a device. It cannot arrive; the capture shows that it is not in clear.
+func notReached(ctx context.Context, t *testing.T, from *lab.Host, to *lab.Pod) {
+	t.Helper()
+	for _, addr := range to.Addresses {
+		if err := from.Ping(ctx, addr, lab.PingOptions{Timeout: 300 * time.Millisecond}); err == nil {
+			t.Errorf("%s still reaches %s of a node without a device", from.Name, addr)
+		}
+		_ = from.Reach(ctx, addr, "udp", 100)
+	}
 }
 
 // TestNeverPublished: a node whose daemon runs and never reaches the API server. Nobody has it as a peer and it has nobody.
