@@ -46,14 +46,14 @@ func TestSizes(t *testing.T) {
 // atOnce is how many sizes are tried at the same time.
 const atOnce = 8
 
-// eachSize sends UDP packets of each size, and as many bytes by TCP.
+// eachSize sends one UDP packet of each size, none of them twice, and as many bytes by TCP.
 func eachSize(ctx context.Context, t *testing.T, from *lab.Host, to netip.Addr, mtu int) {
 	t.Helper()
 	start := time.Now()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
 	for size := 1200; size <= mtu+100; size++ {
-		group.Go(func() error { return from.Reach(ctx, to, "udp", size-ipHeader(to)-udpHeader) })
+		group.Go(func() error { return from.ReachOnce(ctx, to, size-ipHeader(to)-udpHeader) })
 		group.Go(func() error { return from.Reach(ctx, to, "tcp", size) })
 	}
 	if err := group.Wait(); err != nil {

@@ -26,16 +26,25 @@ func (h *Host) Reach(ctx context.Context, to netip.Addr, proto string, size int)
 
 // ReachPort is Reach for an echo service that is behind another address and port, as a Service is.
 func (h *Host) ReachPort(ctx context.Context, to netip.AddrPort, proto string, size int) error {
+	return h.reach(ctx, to, proto, size, time.Second)
+}
+
+// ReachOnce is Reach by one datagram that is not sent again: to be lost is an error.
+func (h *Host) ReachOnce(ctx context.Context, to netip.Addr, size int) error {
+	return h.reach(ctx, netip.AddrPortFrom(to, EchoPort), "udp", size, 2*pace.Scale(reachPatience))
+}
+
+// reach sends a datagram again as often as it was not answered for so long.
+func (h *Host) reach(ctx context.Context, to netip.AddrPort, proto string, size int, again time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, pace.Scale(reachPatience))
 	defer cancel()
-	err := h.reach(ctx, to, proto, size)
-	if err != nil {
+	if err := h.exchange(ctx, to, proto, size, again); err != nil {
 		return fmt.Errorf("%s: reaching %s with %d bytes of %s: %w", h.Name, to, size, proto, err)
 	}
 	return nil
 }
 
-func (h *Host) reach(ctx context.Context, to netip.AddrPort, proto string, size int) error {
+func (h *Host) exchange(ctx context.Context, to netip.AddrPort, proto string, size int, again time.Duration) error {
 	sent := make([]byte, size)
 	if _, err := rand.Read(sent); err != nil {
 		return err
@@ -48,13 +57,13 @@ func (h *Host) reach(ctx context.Context, to netip.AddrPort, proto string, size 
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if proto == "udp" {
-		return exchangeDatagram(ctx, conn, sent)
+		return exchangeDatagram(ctx, conn, sent, again)
 	}
-	return exchange(conn, sent)
+	return exchangeBytes(conn, sent)
 }
 
-// exchange writes and reads at the same time: what does not fit into the buffers would stop both ends else.
-func exchange(conn net.Conn, sent []byte) error {
+// exchangeBytes writes and reads at the same time: what does not fit into the buffers would stop both ends else.
+func exchangeBytes(conn net.Conn, sent []byte) error {
 	written := make(chan error, 1)
 	go func() {
 		_, err := conn.Write(sent)
@@ -69,13 +78,13 @@ func exchange(conn net.Conn, sent []byte) error {
 	return errors.Join(<-written, same(sent, got))
 }
 
-func exchangeDatagram(ctx context.Context, conn net.Conn, sent []byte) error {
+func exchangeDatagram(ctx context.Context, conn net.Conn, sent []byte, again time.Duration) error {
 	got := make([]byte, maxDatagram+1)
 	for {
 		if _, err := conn.Write(sent); err != nil {
 			return err
 		}
-		if err := conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+		if err := conn.SetReadDeadline(time.Now().Add(again)); err != nil {
 			return err
 		}
 		if ctx.Err() != nil { // it may have ended before the deadline was set
