@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,15 +66,7 @@ func TestNodeKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	late := identity.PublicKey{1, 2, 3}
-	grant := "10.244.99.0/24"
-	if _, err := s.Cluster().Admin().CoreV1().Nodes().Create(ctx, &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: "late", Annotations: map[string]string{
-			mesh.AnnotationPublicKey: late.String(), mesh.AnnotationPodCIDRs: grant, mesh.AnnotationEndpoints: "172.30.0.99:51820",
-		}},
-		Spec: corev1.NodeSpec{PodCIDR: grant, PodCIDRs: []string{grant}},
-	}, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	s.register(ctx, t, "late", late, "10.244.99.0/24")
 	says := func(peers, waiting string) {
 		t.Helper()
 		eventually(ctx, t, 10*time.Second, func() error {
@@ -90,6 +83,84 @@ func TestNodeKeys(t *testing.T) {
 	if result := stream.Stop(); result.Lost != 0 || result.Sent == 0 {
 		t.Errorf("%s, want none lost", result)
 	}
+	s.sealed(ctx, t)
+}
+
+// register makes a Node that was granted a pod CIDR and claims it.
+func (s *scene) register(ctx context.Context, t *testing.T, name string, key identity.PublicKey, grant string) {
+	t.Helper()
+	node := &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{
+			mesh.AnnotationPublicKey: key.String(), mesh.AnnotationPodCIDRs: grant, mesh.AnnotationEndpoints: "172.30.0.99:51820",
+		}},
+		Spec: corev1.NodeSpec{PodCIDR: grant, PodCIDRs: []string{grant}},
+	}
+	if _, err := s.Cluster().Admin().CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAGrantOutsideTheCluster: what no --cluster-cidr covers is refused, whoever granted it, and nothing of it is in the kernel.
+func TestAGrantOutsideTheCluster(t *testing.T) {
+	ctx := testContext(t)
+	s := newScene(ctx, t, lab.Options{Nodes: 2})
+	s.meshed(ctx, t)
+	stream := s.stream(ctx, t, "n1", "n2")
+	key := identity.PublicKey{1, 2, 3}
+	s.register(ctx, t, "outside", key, "10.245.0.0/24")
+	makeNodeKey(ctx, t, s.nodeKeys(t), key, "outside")
+	for _, n := range s.Nodes() {
+		eventually(ctx, t, 10*time.Second, func() error {
+			status, err := n.Run(ctx, "warren", "status")
+			if err != nil || !strings.Contains(status, "refused of outside (OutsideCluster): pod CIDR 10.245.0.0/24") {
+				return fmt.Errorf("status %q, %w", status, err)
+			}
+			return nil
+		})
+		if metric := scrape(ctx, t, n); !strings.Contains(metric, "warren_refused_claims{reason=\"OutsideCluster\"} 1\n") {
+			t.Errorf("%s: no metric", n.Name)
+		}
+		state := run(ctx, t, &n.Host, "", "sh", "-ec", "ip route show table all; wg show warren0 allowed-ips; nft list ruleset")
+		if strings.Contains(state, "10.245.") {
+			t.Errorf("%s has what is outside the cluster:\n%s", n.Name, state)
+		}
+	}
+	if result := stream.Stop(); result.Lost != 0 || result.Sent == 0 {
+		t.Errorf("%s, want none lost", result)
+	}
+	s.sealed(ctx, t)
+}
+
+// TestTheNodeKeyComesFirst: an agent that cannot make its NodeKey publishes nothing, and all once it can.
+func TestTheNodeKeyComesFirst(t *testing.T) {
+	ctx := testContext(t)
+	s := newScene(ctx, t, lab.Options{Nodes: 2}, "n2")
+	n2, roles := s.Node("n2"), s.Cluster().Admin().RbacV1().ClusterRoles()
+	role, err := roles.Get(ctx, "warren", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := role.DeepCopy().Rules
+	for i, rule := range role.Rules {
+		if contains(rule.Resources, "nodekeys") {
+			role.Rules[i].Verbs = slices.DeleteFunc(rule.Verbs, func(verb string) bool { return verb == "create" })
+		}
+	}
+	if role, err = roles.Update(ctx, role, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := n2.StartAgent(ctx); err != nil {
+		t.Fatal(err)
+	}
+	eventually(ctx, t, 20*time.Second, func() error { return logged(n2, "publishing failed", "cannot create resource") })
+	if claim := s.claim(ctx, t, "n2"); len(claim) > 0 {
+		t.Errorf("it published without a NodeKey: %v", claim)
+	}
+	role.Rules = rules
+	if _, err := roles.Update(ctx, role, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s.meshed(ctx, t)
 	s.sealed(ctx, t)
 }
 
