@@ -23,8 +23,24 @@ const followed = 5 * time.Second
 // TestPathMTU: what fits toward a peer follows the underlay's route to that peer, and the links', on pods and connections that were there
 // before; other peers' paths are not touched.
 func TestPathMTU(t *testing.T) {
+	for _, p := range []pathMTUs{
+		{lab.IPv4, 1440, 1328, 1320}, // 1500, 1400 and 1380 less 60
+		{lab.IPv6, 1420, 1312, 1300}, // less 80
+	} {
+		t.Run(fmt.Sprintf("%s underlay", p.underlay), func(t *testing.T) { p.test(t) })
+	}
+}
+
+// pathMTUs are what fits into the lane: by links of 1500, by a route of 1400, of which WireGuard may need some to pad to 16 bytes, and
+// by links of 1380.
+type pathMTUs struct {
+	underlay           lab.Families
+	whole, route, link int
+}
+
+func (p pathMTUs) test(t *testing.T) {
 	ctx := testContext(t)
-	s := newScene(ctx, t, lab.Options{Nodes: 3, PodFamilies: lab.Dual})
+	s := newScene(ctx, t, lab.Options{Nodes: 3, PodFamilies: lab.Dual, UnderlayFamilies: p.underlay})
 	s.meshed(ctx, t)
 	n1, n2 := s.Node("n1"), s.Node("n2")
 	open := map[netip.Addr]net.Conn{}
@@ -40,21 +56,21 @@ func TestPathMTU(t *testing.T) {
 		}
 	}
 
-	// A route that takes less, one for each way of one pair: 1400 less 60, and less what WireGuard may pad.
+	// A route that takes less, one for each way of one pair.
 	for _, way := range [][2]*lab.Node{{n1, n2}, {n2, n1}} {
 		run(ctx, t, &way[0].Host, "", "ip", "route", "add", way[1].Addresses[0].String(), "dev", "eth0", "mtu", "1400")
 	}
 	for i, to := range s.pod("n2").Addresses {
-		took := eventually(ctx, t, followed, func() error { return fits(ctx, s.pod("n1"), to, 1440, 1328) })
-		t.Logf("to %s, 1328 bytes fit %s after the route", to, took.Round(time.Millisecond))
-		eventually(ctx, t, followed, func() error { return fits(ctx, s.pod("n2"), s.pod("n1").Addresses[i], 1440, 1328) })
-		clamped(ctx, t, &s.pod("n1").Host, to, 1328)
+		took := eventually(ctx, t, followed, func() error { return fits(ctx, s.pod("n1"), to, p.whole, p.route) })
+		t.Logf("to %s, %d bytes fit %s after the route", to, p.route, took.Round(time.Millisecond))
+		eventually(ctx, t, followed, func() error { return fits(ctx, s.pod("n2"), s.pod("n1").Addresses[i], p.whole, p.route) })
+		clamped(ctx, t, &s.pod("n1").Host, to, p.route)
 		start := time.Now()
 		if err := echoed(open[to], 1<<20); err != nil {
 			t.Errorf("a connection to %s that was open before: %v", to, err)
 		}
 		t.Logf("1 MiB there and back by a connection that was open before: %s", time.Since(start).Round(time.Millisecond))
-		if err := fits(ctx, s.pod("n1"), s.pod("n3").Addresses[i], 1440, 1440); err != nil {
+		if err := fits(ctx, s.pod("n1"), s.pod("n3").Addresses[i], p.whole, p.whole); err != nil {
 			t.Errorf("to the other node: %v", err)
 		}
 	}
@@ -64,10 +80,10 @@ func TestPathMTU(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, to := range s.pod("n3").Addresses {
-		took := eventually(ctx, t, followed, func() error { return fits(ctx, s.pod("n2"), to, 1440, 1320) })
-		t.Logf("to %s, 1320 bytes fit %s after the links", to, took.Round(time.Millisecond))
-		eventually(ctx, t, followed, func() error { return fits(ctx, s.pod("n3"), s.pod("n2").Addresses[i], 1440, 1320) })
-		clamped(ctx, t, &s.pod("n2").Host, to, 1320)
+		took := eventually(ctx, t, followed, func() error { return fits(ctx, s.pod("n2"), to, p.whole, p.link) })
+		t.Logf("to %s, %d bytes fit %s after the links", to, p.link, took.Round(time.Millisecond))
+		eventually(ctx, t, followed, func() error { return fits(ctx, s.pod("n3"), s.pod("n2").Addresses[i], p.whole, p.link) })
+		clamped(ctx, t, &s.pod("n2").Host, to, p.link)
 	}
 
 	// And more again: for pods that have not learnt of less.
@@ -76,7 +92,7 @@ func TestPathMTU(t *testing.T) {
 	}
 	for _, n := range []*lab.Node{n2, s.Node("n3")} {
 		eventually(ctx, t, followed, func() error {
-			if link := run(ctx, t, &n.Host, "", "ip", "link", "show", "warren0"); !strings.Contains(link, " mtu 1440 ") {
+			if link := run(ctx, t, &n.Host, "", "ip", "link", "show", "warren0"); !strings.Contains(link, fmt.Sprintf(" mtu %d ", p.whole)) {
 				return errors.New(link)
 			}
 			return nil
@@ -84,7 +100,7 @@ func TestPathMTU(t *testing.T) {
 		s.addPod(ctx, t, n, "p2")
 	}
 	for _, to := range s.Node("n3").Pod("p2").Addresses {
-		if err := fits(ctx, s.Node("n2").Pod("p2"), to, 1440, 1440); err != nil {
+		if err := fits(ctx, s.Node("n2").Pod("p2"), to, p.whole, p.whole); err != nil {
 			t.Error(err)
 		}
 	}
