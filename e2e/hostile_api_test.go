@@ -196,7 +196,8 @@ func (h *hostile) noText(ctx context.Context, t *testing.T) {
 // administrator does, or a cloud's controller to which the machine looked gone.
 func (h *hostile) nodeAnew(ctx context.Context, t *testing.T) {
 	t.Helper()
-	victim, n1 := h.Node("n2").PodCIDRs[0].String(), h.Node("n1")
+	victims, n1 := prefixTexts(h.Node("n2").PodCIDRs), h.Node("n1")
+	victim, both := victims[0], fmt.Sprintf(`"podCIDR":%q,"podCIDRs":[%q,%q]`, victims[0], victims[0], victims[1])
 	uid := h.node(ctx, t, "n1").UID
 	for _, a := range []attempt{
 		{kubelet1, "delete", "nodes/n1", "", forbidden},
@@ -213,6 +214,8 @@ func (h *hostile) nodeAnew(ctx context.Context, t *testing.T) {
 	for _, a := range []attempt{
 		{kubelet1, "create", "nodes", preset(fmt.Sprintf(`"podCIDR":%q`, victim)), kubeletNotCIDRs},
 		{kubelet1, "create", "nodes", preset(fmt.Sprintf(`"podCIDR":%q,"podCIDRs":[%q]`, victim, victim)), kubeletNotCIDRs},
+		{kubelet1, "create", "nodes", preset(both), kubeletNotCIDRs},
+		{kubelet1, "create", "nodes", preset(fmt.Sprintf(`"podCIDR":%q,"podCIDRs":[%q]`, victims[1], victims[1])), kubeletNotCIDRs},
 		{kubelet1, "create", "nodes", preset(`"podCIDR":"10.244.0.0/16","podCIDRs":["10.244.0.0/16"]`), kubeletNotCIDRs},
 		{kubelet1, "create", "nodes", preset(`"podCIDR":"0.0.0.0/0","podCIDRs":["0.0.0.0/0","::/0"]`), kubeletNotCIDRs},
 		{kubelet1, "create", "nodes", `{"metadata":{"name":"n1","annotations":{"warren.dev/public-key":"` + h.honest[mesh.AnnotationPublicKey] + `"}}}`, kubeletNotOurs},
@@ -224,7 +227,7 @@ func (h *hostile) nodeAnew(ctx context.Context, t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, part := range []string{"", "/status"} { // before the controller-manager gives it one, or after
-		body := preset(fmt.Sprintf(`"podCIDR":%q,"podCIDRs":[%q]`, victim, victim))
+		body := preset(both)
 		err := attempt{who: kubelet1, verb: "merge", path: "nodes/n1" + part, body: body}.do(ctx, h.clients[kubelet1], nil)
 		if part != "" {
 			if err != nil {
@@ -237,7 +240,7 @@ func (h *hostile) nodeAnew(ctx context.Context, t *testing.T) {
 		}
 	}
 	eventually(ctx, t, 20*time.Second, func() error {
-		if cidrs := h.node(ctx, t, "n1").Spec.PodCIDRs; len(cidrs) != 1 || cidrs[0] == victim {
+		if cidrs := h.node(ctx, t, "n1").Spec.PodCIDRs; len(cidrs) != 2 || cidrs[0] == victims[0] || cidrs[1] == victims[1] {
 			return fmt.Errorf("n1 has the pod CIDRs %q", cidrs)
 		}
 		return nil

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -36,37 +35,46 @@ func (h *hostile) claims(ctx context.Context, t *testing.T) []hostileClaim {
 
 // addresses are claims of addresses that are not n1's.
 func (h *hostile) addresses() []hostileClaim {
-	own, victim := h.Node("n1").PodCIDRs[0].String(), h.Node("n2").PodCIDRs[0]
+	own, victims := strings.Join(prefixTexts(h.Node("n1").PodCIDRs), ","), h.Node("n2").PodCIDRs
 	beside := func(name string, cidrs ...string) hostileClaim {
 		return hostileClaim{
 			name: name, claim: map[string]string{mesh.AnnotationPodCIDRs: strings.Join(append(cidrs, own), ",")},
 			reason: mesh.NotGranted, values: cidrs,
 		}
 	}
-	first := victim.Addr().As4()
-	subnet := fmt.Sprintf("%d.%d.%d.", first[0], first[1], first[2])
-	alone := beside("another's pod CIDR, and not its own", victim.String())
-	alone.claim, alone.leftOut = map[string]string{mesh.AnnotationPodCIDRs: victim.String()}, true
+	subnet := strings.TrimSuffix(victims[0].Addr().String(), "0")
+	subnet6 := strings.TrimSuffix(victims[1].String(), "/64")
+	alone := beside("another's pod CIDRs, and not its own", prefixTexts(victims)...)
+	alone.claim, alone.leftOut = map[string]string{mesh.AnnotationPodCIDRs: strings.Join(alone.values, ",")}, true
+	meshAddress := func(name, addr string) hostileClaim {
+		return hostileClaim{
+			name: name, claim: map[string]string{mesh.AnnotationMeshAddresses: addr},
+			reason: mesh.NotGranted, values: []string{"mesh address " + addr},
+		}
+	}
 	return []hostileClaim{
-		beside("another's pod CIDR", victim.String()),
+		beside("another's pod CIDR", victims[0].String()),
+		beside("another's pod CIDR of IPv6", victims[1].String()),
 		alone,
 		beside("supersets of another's", "10.244.0.0/23", "10.244.0.0/16", "10.0.0.0/8"),
+		beside("supersets of another's of IPv6", "fd00:10:244::/63", "fd00:10:244::/48", "fd00::/8"),
 		beside("subsets of another's", subnet+"0/25", subnet+"2/32"),
+		beside("subsets of another's of IPv6", subnet6+"/65", subnet6+"2/128"),
 		beside("the service CIDR", "10.96.0.0/16", "10.96.0.1/32", "10.96.0.0/12"),
+		beside("the service CIDR of IPv6", "fd00:10:96::/112", "fd00:10:96::1/128", "fd00:10:96::/48"),
 		beside("nodes' addresses", "172.30.0.12/32", "172.30.0.1/32", "172.30.0.0/16"),
 		beside("everything", "0.0.0.0/0"),
 		beside("everything of IPv6", "::/0"),
 		beside("everything, in halves", "0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1"),
-		beside("the metadata address", "169.254.169.254/32", "169.254.0.0/16"),
-		beside("loopback and multicast", "127.0.0.0/8", "224.0.0.0/4", "ff00::/8"),
-		beside("pods of a family that the cluster has not", "fd00:10:244::/64"),
-		{
-			name: "another's mesh address", claim: map[string]string{mesh.AnnotationMeshAddresses: subnet + "1"},
-			reason: mesh.NotGranted, values: []string{"mesh address " + subnet + "1"},
-		},
+		beside("the metadata address", "169.254.169.254/32", "169.254.0.0/16", "fd00:ec2::254/128"),
+		beside("loopback and multicast", "127.0.0.0/8", "224.0.0.0/4", "::1/128", "ff00::/8", "fe80::/10"),
+		meshAddress("another's mesh address", subnet+"1"),
+		meshAddress("another's mesh address of IPv6", subnet6+"1"),
 		malformed("IPv4 in IPv6", mesh.AnnotationPodCIDRs, "::ffff:"+subnet+"0/120", own),
 		malformed("a CIDR with host bits", mesh.AnnotationPodCIDRs, subnet+"7/24", own),
+		malformed("a CIDR of IPv6 with host bits", mesh.AnnotationPodCIDRs, subnet6+"7/64", own),
 		malformed("a CIDR of too many bits", mesh.AnnotationPodCIDRs, subnet+"0/33", own),
+		malformed("a CIDR of IPv6 of too many bits", mesh.AnnotationPodCIDRs, subnet6+"/129", own),
 	}
 }
 
@@ -101,8 +109,9 @@ func (h *hostile) endpoints() []hostileClaim {
 	mapped := bad("loopback as IPv4 in IPv6", "[::ffff:127.0.0.1]:51820")
 	mapped.values = []string{"127.0.0.1:51820"}
 	return []hostileClaim{
-		bad("an endpoint inside the pod CIDR", h.pod("n2").Address(true).String()+":51820", "10.244.255.1:51820"),
-		bad("an endpoint inside the service CIDR", "10.96.0.1:443"),
+		bad("an endpoint inside the pod CIDR", h.pod("n2").Address(true).String()+":51820", "10.244.255.1:51820",
+			"["+h.pod("n2").Address(false).String()+"]:51820"),
+		bad("an endpoint inside the service CIDR", "10.96.0.1:443", "[fd00:10:96::1]:443"),
 		bad("a multicast or broadcast endpoint", "224.0.0.1:51820", "[ff02::1]:51820", "255.255.255.255:51820"),
 		bad("a loopback endpoint", "127.0.0.1:51820", "[::1]:51820"),
 		mapped,

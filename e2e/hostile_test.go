@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/warren-mesh/warren/e2e/lab"
+	"github.com/warren-mesh/warren/e2e/lab/pace"
 	"github.com/warren-mesh/warren/mesh"
 )
 
@@ -34,7 +35,8 @@ var refusers = []string{"n2", "n3"}
 // TestAHostileNode: whatever n1 says by its kubelet's credential or its agent's token, the API server refuses, or every other node
 // does, which tells so; what is honest stays in use, and the victim loses no packet.
 func TestAHostileNode(t *testing.T) {
-	ctx := testContext(t)
+	ctx, cancel := context.WithTimeout(t.Context(), pace.Scale(5*time.Minute)) // there are many
+	defer cancel()
 	h := newHostile(ctx, t)
 	claims := h.claims(ctx, t)
 	quietly := func(name string, attack func(t *testing.T)) {
@@ -80,7 +82,7 @@ func (s *scene) unharmed(ctx context.Context, t *testing.T, stream *lab.Stream) 
 
 func newHostile(ctx context.Context, t *testing.T) *hostile {
 	t.Helper()
-	h := &hostile{scene: newScene(ctx, t, lab.Options{Nodes: 3}), with: map[string]string{}, without: map[string]string{}}
+	h := &hostile{scene: newScene(ctx, t, lab.Options{Nodes: 3, PodFamilies: lab.Dual}), with: map[string]string{}, without: map[string]string{}}
 	h.meshed(ctx, t)
 	h.honest, h.clients = h.claim(ctx, t, "n1"), admissionClients(ctx, t, h.Lab)
 	if err := h.Node("n1").StopAgent(ctx); err != nil {
