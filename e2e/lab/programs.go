@@ -115,20 +115,30 @@ func build(ctx context.Context, out io.Writer, root, bin string, packages []stri
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return err
 	}
+	flags := "-X github.com/warren-mesh/warren/internal/version.tag=" + describe(ctx, root)
 	for _, pkg := range packages {
 		fmt.Fprintf(out, "building %s\n", pkg)
 		target := filepath.Join(bin, filepath.Base(pkg))
-		if err := goBuild(ctx, root, target, pkg); err != nil {
+		if err := goBuild(ctx, root, target, pkg, flags); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// describe is the source's commit as `make build` gives it, so that a report says of which build it is; nothing where git does not know.
+func describe(ctx context.Context, root string) string {
+	out, err := exec.CommandContext(ctx, "git", "-C", root, "describe", "--tags", "--always", "--dirty").Output() //nolint:gosec // our own folder
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
+}
+
 // goBuild builds beside the target and renames: a program that runs is not written into.
-func goBuild(ctx context.Context, root, target, pkg string) error {
+func goBuild(ctx context.Context, root, target, pkg, flags string) error {
 	fresh := target + ".new"
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", fresh, pkg) //nolint:gosec // our own packages
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", flags, "-o", fresh, pkg) //nolint:gosec // our own packages
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := cmd.CombinedOutput(); err != nil {
