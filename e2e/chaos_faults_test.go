@@ -45,6 +45,19 @@ func agentKilled(ctx context.Context, c *chaos, s shot) error {
 	return errors.Join(n.KillAgent(), start(ctx, n))
 }
 
+// agentReplaced is an upgrade, and its rollback.
+func agentReplaced(ctx context.Context, c *chaos, s shot) error {
+	n := c.Node(s.node)
+	n.UseAgent(c.other)
+	replaced := func() error { return runs(n, otherVersion) } // once it has said so
+	err := errors.Join(n.StopAgent(ctx), start(ctx, n), patiently(ctx, replaced))
+	pause(ctx, s.lasts)
+	n.UseAgent("")
+	return errors.Join(err, n.StopAgent(ctx), start(ctx, n))
+}
+
+func audited(ctx context.Context, c *chaos, s shot) error { return audit(ctx, c.Node(s.node)) }
+
 func tunnelKilled(_ context.Context, c *chaos, s shot) error {
 	found, err := processesOf(c.Node(s.node))
 	if err != nil {
@@ -100,6 +113,19 @@ func apiStopped(ctx context.Context, c *chaos, s shot) error {
 	}
 	pause(ctx, s.lasts)
 	return c.Cluster().StartAPIServer(ctx)
+}
+
+func resynced(ctx context.Context, c *chaos, _ shot) error {
+	c.stale.Store(true)
+	return resync(ctx, c.scene)
+}
+
+// etcdRestored takes a snapshot, lets every Node change, and goes back to it: what the agents know is newer than what the API server says.
+func etcdRestored(ctx context.Context, c *chaos, _ shot) error {
+	if err := c.Cluster().Snapshot(ctx); err != nil {
+		return err
+	}
+	return errors.Join(resync(ctx, c.scene), c.Cluster().Restore(ctx))
 }
 
 // diskFull restarts the agent too, except where it is to live on: it is at its start that it needs the folder.

@@ -47,6 +47,7 @@ var faultKinds = []faultKind{
 	{name: "MTU changed", nodes: anyNode, do: byHand("ip link set warren0 mtu 1280")},
 	{name: "address removed", nodes: anyNode, families: true, do: byHand("ip address delete {mesh} dev warren0")},
 	{name: "peer removed", nodes: anyNode, peers: 1, do: byHand("wg set warren0 peer {key} remove")},
+	{name: "allowed IP added", nodes: anyNode, peers: 1, families: true, harmless: true, do: byHand("wg set warren0 peer {key} allowed-ips {cidrs},{all}")},
 	{name: "allowed IP moved", nodes: anyNode, peers: 1, families: true, do: byHand("wg set warren0 peer {third key} allowed-ips {third cidrs},{cidr}")},
 	{name: "route deleted", nodes: anyNode, peers: 1, families: true, do: byHand("ip {-6} route delete {cidr}")},
 	{name: "default route by the underlay", nodes: anyNode, families: true, lasts: true, harmless: true,
@@ -59,11 +60,15 @@ var faultKinds = []faultKind{
 	{name: "agent stopped for a while", nodes: notItsAgent, lasts: true, harmless: true, do: agentStopped},
 	{name: "agent restarted", nodes: notItsAgent, harmless: true, do: agentRestarted},
 	{name: "agent killed", nodes: notItsAgent, harmless: true, do: agentKilled},
+	{name: "agent replaced by another build, and back", nodes: notItsAgent, lasts: true, harmless: true, do: agentReplaced},
+	{name: "audit of the whole kernel", nodes: anyNode, harmless: true, do: audited},
 	{name: "tunnel process killed", nodes: notItsLane, userspace: true, do: tunnelKilled},
 	{name: "node cut off", nodes: anyNode, lasts: true, do: cutOff},
 	{name: "two nodes cut from each other", nodes: anyNode, peers: 1, between: true, lasts: true, do: cutApart},
 	{name: "underlay address changed and back", nodes: anyNode, lasts: true, alone: true, needsAPI: true, do: readdressed},
 	{name: "API server stopped", lasts: true, stopsAPI: true, harmless: true, do: apiStopped},
+	{name: "full resync", alone: true, harmless: true, do: resynced},
+	{name: "etcd restored from an older snapshot", alone: true, harmless: true, do: etcdRestored},
 	{name: "state folder's disk full", nodes: anyNode, lasts: true, harmless: true, do: diskFull},
 	{name: "state folder read-only", nodes: anyNode, lasts: true, harmless: true, do: diskReadOnly},
 	{name: "node rebooted", nodes: rebooted, podsGo: true, do: nodeRebooted},
@@ -107,7 +112,12 @@ func (c *chaos) fill(s shot, command string) string {
 		if (cidr.Addr().Is6()) != s.ipv6 {
 			cidr = other.PodCIDRs[1]
 		}
+		all := "0.0.0.0/0"
+		if s.ipv6 {
+			all = "::/0"
+		}
 		values = append(values, "{key}", c.keys[other.Name], "{cidr}", cidr.String(),
+			"{cidrs}", strings.Join(prefixTexts(other.PodCIDRs), ","), "{all}", all,
 			"{third key}", c.keys[third.Name], "{third cidrs}", strings.Join(prefixTexts(third.PodCIDRs), ","),
 			"{pod}", other.Pod(podNames[0]).Address(!s.ipv6).String())
 	}

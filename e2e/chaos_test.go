@@ -39,6 +39,7 @@ type chaos struct {
 	kinds  []faultKind
 	before map[string]string // what look saw before the first fault
 	keys   map[string]string // public keys by node
+	other  string            // the path of another build of the agent
 	lives  lives
 	// stale says that the controller-manager may not have heard yet that the API server is back.
 	stale atomic.Bool
@@ -72,7 +73,10 @@ func TestChaos(t *testing.T) {
 
 func newChaos(ctx context.Context, t *testing.T) *chaos {
 	t.Helper()
-	c := &chaos{scene: newScene(ctx, t, lab.Options{Nodes: 3, PodFamilies: lab.Dual}), keys: map[string]string{}, lives: lives{}}
+	c := &chaos{
+		scene: newScene(ctx, t, lab.Options{Nodes: 3, PodFamilies: lab.Dual}),
+		keys:  map[string]string{}, other: buildAgent(ctx, t, otherVersion), lives: lives{},
+	}
 	for _, n := range c.Nodes() {
 		c.addPod(ctx, t, n, podNames[1])
 		c.keys[n.Name] = publicKey(ctx, t, n)

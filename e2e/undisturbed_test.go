@@ -41,7 +41,7 @@ func TestUndisturbed(t *testing.T) {
 	if err := s.Cluster().Snapshot(ctx); err != nil {
 		t.Fatal(err)
 	}
-	other := buildAgent(ctx, t, "v0.0.0-other")
+	other := buildAgent(ctx, t, otherVersion)
 	events := []undisturbed{
 		{"nothing happens", 0, func() error { pause(ctx, 3*time.Second); return nil }},
 		{"agent stopped, 5 s without one", 0, func() error {
@@ -58,7 +58,7 @@ func TestUndisturbed(t *testing.T) {
 		}},
 		{"agent replaced by another build, and back", 0, func() error {
 			n1.UseAgent(other)
-			err := errors.Join(n1.StopAgent(ctx), n1.StartAgent(ctx), n1.WaitReady(ctx), runs(n1, "v0.0.0-other"))
+			err := errors.Join(n1.StopAgent(ctx), n1.StartAgent(ctx), n1.WaitReady(ctx), runs(n1, otherVersion))
 			n1.UseAgent("")
 			return errors.Join(err, n1.StopAgent(ctx), n1.StartAgent(ctx), n1.WaitReady(ctx))
 		}},
