@@ -35,7 +35,7 @@ test: deps deps-kernel build control-plane lint ## Every test, lint included (ne
 
 .PHONY: test-kernel
 test-kernel: deps-kernel control-plane ## What drives the kernel, and the scenarios, on Debian's kernel with WireGuard in a virtual machine
-	go run ./e2e/vm -timeout 90m
+	go run ./e2e/vm -timeout 240m
 	go run ./e2e/vm -clocks
 
 .PHONY: test-unit

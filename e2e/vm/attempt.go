@@ -79,8 +79,9 @@ func attempt(ctx context.Context, o options, k kernel, jobs []job.Job, out io.Wr
 // emulate makes the scenarios' job one that emulation can do.
 func emulate(j *job.Job, o options, out io.Writer) {
 	j.Env = append(slices.Clone(j.Env), pace.Variable+"="+strconv.Itoa(emulationFactor))
+	j.Args = append(slices.Clone(j.Args), "-chaos.faults="+strconv.Itoa(chaosFaults))
 	if !o.short && o.run == "" {
-		j.Args = append(slices.Clone(j.Args), "-test.run="+emulated)
+		j.Args = append(j.Args, "-test.skip="+slow)
 	}
 	fmt.Fprintf(out, "emulation: the control plane is outside, and bars of time are multiplied by %d; bars of loss and leaks are not\n", emulationFactor)
 }
