@@ -51,12 +51,15 @@ func attach(s Spec, result Result) error {
 
 // converge brings both ends to the Spec, the host's last: with its routes, the pod is reachable.
 func converge(s Spec, result Result, host *end, pod *namespace, link int) error {
+	s.step("prepare the host's end")
 	if err := host.prepareHost(s, result.HostLink, link); err != nil {
 		return fmt.Errorf("preparing %s: %w", result.HostLink, err)
 	}
+	s.step("set the pod's end up")
 	if err := pod.do(func() error { return setUpPod(s, result) }); err != nil {
 		return fmt.Errorf("setting up %s in the pod: %w", s.Interface, err)
 	}
+	s.step("set the host's end up")
 	if err := host.setUpHost(s, result, link); err != nil {
 		return fmt.Errorf("setting up %s: %w", result.HostLink, err)
 	}

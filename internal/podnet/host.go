@@ -98,15 +98,11 @@ func (e *end) removeHostRoutes(index int, keep []netip.Addr) error {
 	return errors.Join(errs...)
 }
 
-// hostRoutes gives the addresses of a family that we route to a link. The family is that of the given address.
-func (e *end) hostRoutes(index int, family netip.Addr) ([]netip.Addr, error) {
-	number := netlink.FAMILY_V4
-	if family.Is6() {
-		number = netlink.FAMILY_V6
-	}
+// hostRoutes gives the addresses that we route to a link, of the family of the given one.
+func (e *end) hostRoutes(index int, like netip.Addr) ([]netip.Addr, error) {
 	filter := &netlink.Route{LinkIndex: index, Protocol: mesh.RouteProtocol}
 	routes, err := dump.Undisturbed(func() ([]netlink.Route, error) {
-		return e.RouteListFiltered(number, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_PROTOCOL)
+		return e.RouteListFiltered(family(like), filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_PROTOCOL)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("listing routes to pods: %w", err)

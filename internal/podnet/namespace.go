@@ -12,14 +12,23 @@ import (
 // namespace is an open network namespace.
 type namespace struct{ file *os.File }
 
+// ErrNetNS says that a path is not that of a pod's network namespace.
+var ErrNetNS = errors.New("opening network namespace")
+
 // openNamespace refuses the caller's own: whoever attaches a pod that uses the host's network would cut off the host.
 func openNamespace(path string) (*namespace, error) {
+	// To open a pipe or a device may have effects, or never end.
+	if info, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNetNS, err)
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w %s: not a network namespace", ErrNetNS, path)
+	}
 	file, err := os.Open(path) // #nosec G304 -- the path is the runtime's
 	if err != nil {
-		return nil, fmt.Errorf("opening network namespace: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrNetNS, err)
 	}
 	if err := check(file); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening network namespace %s: %w", path, err), file.Close())
+		return nil, errors.Join(fmt.Errorf("%w %s: %w", ErrNetNS, path, err), file.Close())
 	}
 	return &namespace{file}, nil
 }

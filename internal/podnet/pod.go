@@ -38,10 +38,10 @@ func setUpPod(s Spec, result Result) error {
 	if err := e.setAddresses(link, s.Addresses); err != nil {
 		return err
 	}
-	ipv4, ipv6 := s.families()
+	_, ipv6 := s.families()
 	err = errors.Join(
-		e.setGateway(index, gateway4, ipv4, result.HostMAC),
-		e.setGateway(index, gateway6, ipv6, result.HostMAC),
+		e.setGateway(index, gateway4, s.of(gateway4), result.HostMAC),
+		e.setGateway(index, gateway6, s.of(gateway6), result.HostMAC),
 	)
 	if err != nil || !ipv6 {
 		return err
@@ -79,28 +79,6 @@ func (e *end) setAddresses(link netlink.Link, want []netip.Addr) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// setGateway makes the host's end the pod's default route of a family, or takes that away where the pod has no address of it.
-func (e *end) setGateway(index int, gateway netip.Addr, wanted bool, mac net.HardwareAddr) error {
-	route := &netlink.Route{
-		Dst: defaultNet(gateway), Gw: gateway.AsSlice(), LinkIndex: index, Flags: int(netlink.FLAG_ONLINK),
-		Table: unix.RT_TABLE_MAIN, Type: unix.RTN_UNICAST,
-	}
-	if !wanted {
-		if err := e.RouteDel(route); err != nil && !absent(err) {
-			return fmt.Errorf("removing default route by %s: %w", gateway, err)
-		}
-		return nil
-	}
-	if err := e.NeighSet(neighbour(index, gateway, mac)); err != nil {
-		return fmt.Errorf("setting neighbour %s: %w", gateway, err)
-	}
-	route.Protocol = unix.RTPROT_BOOT
-	if err := e.RouteReplace(route); err != nil {
-		return fmt.Errorf("setting default route by %s: %w", gateway, err)
-	}
-	return nil
 }
 
 // neighbour is a permanent one: it is never asked for, and never forgotten.

@@ -44,6 +44,14 @@ type Spec struct {
 	Addresses []netip.Addr
 	// MTU is that of both ends, in bytes.
 	MTU int
+	// OnStep, where it is set, is told before each step that changes something: tests break off there.
+	OnStep func(step string)
+}
+
+func (s Spec) step(name string) {
+	if s.OnStep != nil {
+		s.OnStep(name)
+	}
 }
 
 // Result says what was made.
@@ -75,6 +83,16 @@ func (s Spec) families() (ipv4, ipv6 bool) {
 		ipv4, ipv6 = ipv4 || a.Is4(), ipv6 || a.Is6()
 	}
 	return ipv4, ipv6
+}
+
+// of are the addresses of the family of the given one.
+func (s Spec) of(like netip.Addr) (same []netip.Addr) {
+	for _, a := range s.Addresses {
+		if a.Is4() == like.Is4() {
+			same = append(same, a)
+		}
+	}
+	return same
 }
 
 // validate finds every mistake before anything is touched.

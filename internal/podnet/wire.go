@@ -57,16 +57,19 @@ func (e *end) wire(s Spec, result Result, pod *namespace) (index int, made bool,
 		if same && link.Attrs().Alias == want {
 			return link.Attrs().Index, false, nil
 		}
+		s.step("remove the former wire")
 		if err := e.remove(link.Attrs().Index); err != nil {
 			return 0, false, err
 		}
 	}
+	s.step("make the wire")
 	veth := netlink.NewVeth(netlink.NewLinkAttrs())
 	veth.Name, veth.HardwareAddr, veth.MTU = result.HostLink, result.HostMAC, s.MTU
 	veth.PeerName, veth.PeerHardwareAddr, veth.PeerNamespace = s.Interface, result.PodMAC, netlink.NsFd(pod.fd())
 	if err := e.LinkAdd(veth); err != nil {
 		return 0, false, fmt.Errorf("making veth %s: %w", result.HostLink, err)
 	}
+	s.step("name the wire")
 	if err := e.LinkSetAlias(veth, want); err != nil {
 		return 0, false, errors.Join(fmt.Errorf("setting alias of %s: %w", result.HostLink, err), e.remove(veth.Index))
 	}
