@@ -57,7 +57,7 @@ func HostLocal(dir string) ([]ipam.Lease, error) {
 func hostLocal(file string) (netip.Addr, ipam.Key, error) {
 	a, err := netip.ParseAddr(strings.ReplaceAll(filepath.Base(file), "_", ":"))
 	if err != nil || a.Zone() != "" {
-		return netip.Addr{}, ipam.Key{}, nil
+		return netip.Addr{}, ipam.Key{}, nil //nolint:nilerr // the name is no address: not a lease
 	}
 	info, err := os.Stat(file)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -17,9 +17,11 @@ import (
 )
 
 const (
-	// Folder is the name of the leases' folder in the agent's, FileName that of the journal in it, TempName that of one being written.
-	Folder   = "leases"
+	// Folder is the name of the leases' folder in the agent's.
+	Folder = "leases"
+	// FileName is the name of the journal in it.
 	FileName = "journal"
+	// TempName is the name of one that is being written.
 	TempName = ".journal.tmp"
 	// MaxSize is the largest journal that is read, in bytes. It is written anew long before.
 	MaxSize = 64 << 20
@@ -139,17 +141,19 @@ func (s *Store) Close() error {
 func (s *Store) Allocate(r ipam.Request, source ipam.Source, now time.Time) (lease ipam.Lease, fresh bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if held, ok := s.table.Lease(r.Key); ok {
-		return held, false, nil
-	}
 	lease, err = s.table.Choose(r, source, now)
 	if err != nil {
 		return ipam.Lease{}, false, err
 	}
+	_, held := s.table.Lease(r.Key)
+	if held && lease.Request == r {
+		return lease, false, nil
+	}
+	lease.Request = r // It may have come by another path this time.
 	if err := s.append(record{Grant: &lease}); err != nil {
 		return ipam.Lease{}, false, err
 	}
-	return lease, true, s.table.Grant(lease)
+	return lease, !held, s.table.Grant(lease)
 }
 
 // Release ends a lease, and says whether there was one. That it ended reaches the disk with the next lease at the latest; if the power

@@ -33,13 +33,13 @@ func request(n int) ipam.Request {
 	}
 }
 
-func open(t testing.TB, dir string, options Options) *Store {
-	t.Helper()
+func open(tb testing.TB, dir string, options Options) *Store {
+	tb.Helper()
 	s, err := Open(dir, none, options)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.Close() })
+	tb.Cleanup(func() { _ = s.Close() })
 	return s
 }
 
@@ -104,7 +104,7 @@ func TestKilledAtEachStep(t *testing.T) {
 		ended = live(dir, answered, func(step string) {
 			if left--; left < 0 && where == "" {
 				where = step
-				panic(errCrash)
+				panic(errCrash) //nolint:forbidigo // as a process that is killed
 			}
 		})
 		s, err := Open(dir, none, Options{})
@@ -137,7 +137,7 @@ func live(dir string, answered map[ipam.Key]ipam.Lease, onStep func(string)) (en
 	var s *Store
 	defer func() {
 		if r := recover(); r != nil && r != any(errCrash) {
-			panic(r)
+			panic(r) //nolint:forbidigo // not ours
 		}
 		if s != nil {
 			_ = s.folder.Close() // as the kernel does for a process that is gone
@@ -233,7 +233,7 @@ func TestForeignFiles(t *testing.T) {
 			t.Errorf("%s: the file is %q, %v", name, kept, err)
 		}
 	}
-	for name, make := range map[string]func(path string) error{
+	for name, put := range map[string]func(path string) error{
 		"it is a symbolic link":    func(path string) error { return os.Symlink("/etc/hostname", path) },
 		"it is not a regular file": func(path string) error { return unix.Mkfifo(path, 0o600) },
 		"it has mode 0644":         func(path string) error { return os.WriteFile(path, []byte(header), 0o644) },
@@ -242,7 +242,7 @@ func TestForeignFiles(t *testing.T) {
 		},
 	} {
 		dir := t.TempDir()
-		if err := make(filepath.Join(dir, FileName)); err != nil {
+		if err := put(filepath.Join(dir, FileName)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := Open(dir, none, Options{}); err == nil || !strings.Contains(err.Error(), name) {
