@@ -58,6 +58,9 @@ func (e *end) setUpHost(s Spec, result Result, index int) error {
 	return errors.Join(errs...)
 }
 
+// ErrTaken says that an address is routed to another link already.
+var ErrTaken = errors.New("another has the address")
+
 // addHostRoute never replaces: the address would be taken from whoever has it. The route names no source, since the kernel
 // drops routes with their source address.
 func (e *end) addHostRoute(index int, a netip.Addr) error {
@@ -70,6 +73,7 @@ func (e *end) addHostRoute(index int, a netip.Addr) error {
 		if slices.Contains(routes, a) {
 			return nil
 		}
+		err = fmt.Errorf("%w: %w", ErrTaken, err)
 	}
 	if err != nil {
 		return fmt.Errorf("adding route to %s: %w", a, err)

@@ -32,6 +32,14 @@ var (
 	gateway6 = netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 15: 1})
 )
 
+// Gateway is the pod's gateway for what comes from an address.
+func Gateway(a netip.Addr) netip.Addr {
+	if a.Is4() {
+		return gateway4
+	}
+	return gateway6
+}
+
 // Spec says which pod gets what.
 type Spec struct {
 	// NetNS is the path of the pod's network namespace.

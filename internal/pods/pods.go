@@ -1,0 +1,232 @@
+// Package pods gives pods their addresses and wires, and takes both back: what the CNI plugin asks for, and what it never asked for.
+package pods
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/warren-mesh/warren/internal/cni"
+	"github.com/warren-mesh/warren/internal/podnet"
+	"github.com/warren-mesh/warren/ipam"
+	"github.com/warren-mesh/warren/ipam/journal"
+)
+
+// Network is what pods get here.
+type Network struct {
+	// CIDRs are the node's own.
+	CIDRs []netip.Prefix
+	// MTU is that of the pods' interfaces, in bytes.
+	MTU int
+}
+
+// Options are what Pods needs.
+type Options struct {
+	Leases *journal.Store
+	// Network says what pods get now, or why they get nothing yet.
+	Network func() (Network, error)
+	// OnFull is told when no address is free. It must not wait.
+	OnFull func(*ipam.FullError)
+	// OnStep, where it is set, is told before each step that changes something: tests break off there.
+	OnStep func(step string)
+	// Now is the clock; nil is the real one.
+	Now func() time.Time
+}
+
+// Pods are those of a node. Its methods may be called concurrently, in the host's network namespace.
+type Pods struct {
+	options Options
+	wires   locks
+
+	mu sync.Mutex // guards suspects
+	// suspects are leases that one observation found to be without a pod: the next takes them.
+	suspects map[ipam.Key]suspicion
+}
+
+// New is the pods of a node, whose leases are open.
+func New(options Options) *Pods {
+	if options.OnStep == nil {
+		options.OnStep = func(string) {}
+	}
+	if options.OnFull == nil {
+		options.OnFull = func(*ipam.FullError) {}
+	}
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	return &Pods{options: options, suspects: map[ipam.Key]suspicion{}}
+}
+
+// Call answers the plugin. An error with a code of the specification is a *types.Error.
+func (p *Pods) Call(_ context.Context, command cni.Command, r cni.Request) ([]byte, error) {
+	c, err := parse(command, r)
+	if err != nil {
+		return nil, err
+	}
+	switch command {
+	case cni.Add:
+		return p.add(c)
+	case cni.Del:
+		return nil, p.del(c)
+	case cni.Check:
+		return nil, p.check(c)
+	case cni.GC:
+		return nil, p.collectUnlisted(c)
+	case cni.Status:
+		if _, err := p.options.Network(); err != nil {
+			return nil, types.NewError(types.ErrPluginNotAvailable, "pods get no network yet", err.Error())
+		}
+		return nil, nil
+	}
+	return nil, fmt.Errorf("unknown command %q", command)
+}
+
+// add makes lease and wire. The lease is on the disk when it answers, and not before the wire is made: to wait for both takes as long as
+// the slower.
+func (p *Pods) add(c call) ([]byte, error) {
+	if err := podnet.IsNetNS(c.NetNS); err != nil {
+		return nil, types.NewError(types.ErrInvalidNetNS, "the pod's network namespace cannot be used", err.Error())
+	}
+	network, err := p.options.Network()
+	if err != nil {
+		return nil, types.NewError(types.ErrTryAgainLater, "pods get no network yet", err.Error())
+	}
+	defer p.wires.lock(c.wire())()
+	if held, ok := p.options.Leases.Lease(c.Key); ok && !sameWire(held.Request, c.Request) {
+		return nil, types.NewError(types.ErrInvalidEnvironmentVariables, fmt.Sprintf("container %s is of pod %s/%s", c.ContainerID,
+			held.Pod.Namespace, held.Pod.Name), "")
+	}
+	for {
+		lease, fresh, err := p.lease(c, network)
+		if err != nil {
+			return nil, err
+		}
+		wired, err := p.wire(lease, network)
+		if err == nil {
+			return result(c, lease, wired, network)
+		}
+		if !fresh {
+			return nil, err
+		}
+		p.options.OnStep("release")
+		if _, undo := p.options.Leases.Release(lease.Key, p.options.Now()); undo != nil {
+			return nil, errors.Join(err, undo)
+		}
+		if !errors.Is(err, podnet.ErrTaken) {
+			return nil, err
+		}
+		// The kernel has the address for another pod, whose lease was lost: it is passed over, and the next one tried.
+	}
+}
+
+func (p *Pods) lease(c call, network Network) (ipam.Lease, bool, error) {
+	p.options.OnStep("allocate")
+	lease, fresh, err := p.options.Leases.Allocate(c.Request, ipam.NodeCIDRs(network.CIDRs), p.options.Now())
+	var full *ipam.FullError
+	if errors.As(err, &full) {
+		p.options.OnFull(full)
+		return lease, false, types.NewError(cni.ErrNoAddress, full.Error(), "")
+	}
+	return lease, fresh, err
+}
+
+// wire makes a lease's wire while the lease goes to the disk. If either fails, neither is left.
+func (p *Pods) wire(lease ipam.Lease, network Network) (podnet.Result, error) {
+	synced := make(chan error, 1)
+	go func() { synced <- p.options.Leases.Sync() }()
+	s := p.spec(lease, network.MTU)
+	wired, err := podnet.Attach(s)
+	if sync := <-synced; sync != nil {
+		if err == nil {
+			err = podnet.Detach(s.Namespace, s.Name, s.Interface)
+		}
+		err = errors.Join(sync, err)
+	}
+	p.options.OnStep("answer")
+	return wired, err
+}
+
+func (p *Pods) spec(lease ipam.Lease, mtu int) podnet.Spec {
+	namespace, name := wiredAs(lease.Request)
+	return podnet.Spec{
+		NetNS: lease.NetNS, Interface: lease.Interface, Namespace: namespace, Name: name, Addresses: lease.Addresses, MTU: mtu,
+		OnStep: p.options.OnStep,
+	}
+}
+
+// del takes wire and lease. What is not there is no error.
+func (p *Pods) del(c call) error {
+	lease, ok := p.options.Leases.Lease(c.Key)
+	if !ok {
+		lease = ipam.Lease{Request: c.Request}
+	}
+	return p.remove(lease, func() (bool, error) { return true, nil })
+}
+
+// remove takes a lease's wire, unless that is another sandbox's of the same pod by now, and then the lease: its address is nobody else's
+// before. Nobody else does anything to the wire from when confirm is asked whether to go on.
+func (p *Pods) remove(lease ipam.Lease, confirm func() (bool, error)) error {
+	namespace, name := wiredAs(lease.Request)
+	defer p.wires.lock(podnet.HostLink(namespace, name, lease.Interface))()
+	if ok, err := confirm(); err != nil || !ok {
+		return err
+	}
+	if lease.HostLocal == "" && !p.succeeded(lease) {
+		p.options.OnStep("detach")
+		if err := podnet.Detach(namespace, name, lease.Interface); err != nil {
+			return err
+		}
+	}
+	p.options.OnStep("release")
+	_, err := p.options.Leases.Release(lease.Key, p.options.Now())
+	return err
+}
+
+// succeeded says whether a later lease is of the same interface of the same pod.
+func (p *Pods) succeeded(lease ipam.Lease) bool {
+	return slices.ContainsFunc(p.options.Leases.Leases(), func(other ipam.Lease) bool {
+		return other.Key != lease.Key && other.HostLocal == "" && sameWire(other.Request, lease.Request) && !other.Since.Before(lease.Since)
+	})
+}
+
+// check is an error where a pod has not what it was given.
+func (p *Pods) check(c call) error {
+	lease, ok := p.options.Leases.Lease(c.Key)
+	if !ok {
+		return types.NewError(types.ErrUnknownContainer, fmt.Sprintf("container %s has no lease for %s", c.ContainerID, c.Interface), "")
+	}
+	if err := c.names(lease.Addresses); err != nil {
+		return err
+	}
+	lease.NetNS = c.NetNS
+	if err := podnet.Check(p.spec(lease, 0)); err != nil {
+		if errors.Is(err, podnet.ErrNetNS) {
+			return types.NewError(types.ErrInvalidNetNS, "the pod's network namespace cannot be used", err.Error())
+		}
+		return err
+	}
+	return nil
+}
+
+// SetMTU sets the MTU of all pods' wires, in bytes.
+func (p *Pods) SetMTU(mtu int) error {
+	var errs []error
+	for _, lease := range p.options.Leases.Leases() {
+		if lease.HostLocal != "" {
+			continue
+		}
+		s := p.spec(lease, mtu)
+		unlock := p.wires.lock(podnet.HostLink(s.Namespace, s.Name, s.Interface))
+		if err := podnet.SetMTU(s); err != nil && !errors.Is(err, podnet.ErrNetNS) { // a pod that is about to go
+			errs = append(errs, err)
+		}
+		unlock()
+	}
+	return errors.Join(errs...)
+}
