@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/warren-mesh/warren/crypto/identity"
+	"github.com/warren-mesh/warren/internal/cni"
 	"github.com/warren-mesh/warren/internal/socket"
 	"github.com/warren-mesh/warren/mesh"
 )
@@ -26,6 +27,8 @@ type agent struct {
 func (a agent) Status() (socket.Status, error) { return a.status, a.err }
 func (a agent) Peers() ([]socket.Peer, error)  { return a.peers, a.err }
 func (a agent) Plan() mesh.Plan                { return a.plan }
+
+func (a agent) Pods(context.Context, cni.Command, cni.Request) ([]byte, error) { return nil, a.err }
 
 // serve runs the agent on a socket of its own until the test ends, and returns the socket's path.
 func serve(t *testing.T, a agent) (path string) {

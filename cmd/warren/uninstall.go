@@ -14,7 +14,10 @@ import (
 
 	"github.com/warren-mesh/warren/internal/checkpoint"
 	"github.com/warren-mesh/warren/internal/clock"
+	"github.com/warren-mesh/warren/internal/cni"
+	"github.com/warren-mesh/warren/internal/cni/install"
 	"github.com/warren-mesh/warren/internal/socket"
+	"github.com/warren-mesh/warren/ipam/journal"
 	"github.com/warren-mesh/warren/mesh"
 	"github.com/warren-mesh/warren/mesh/guard"
 	"github.com/warren-mesh/warren/mesh/route"
@@ -22,32 +25,37 @@ import (
 )
 
 func uninstallCommand(client func() *socket.Client) *cobra.Command {
-	var stateDir string
+	var places places
 	cmd := &cobra.Command{
 		Use:   "uninstall",
 		Short: "Remove all that Warren put on this node: pods lose their network, and the node its key",
 		Long: `uninstall removes Warren's routes, links (the WireGuard device and the pods' interfaces), its nftables table, its accepts in
 the host's firewall, and its files. It finds them by their marks (route protocol 87, link aliases that begin with
-"warren.dev/", nftables comments), so that nothing of anybody else is touched. Stop the agent first.`,
+"warren.dev/", nftables comments) and names, so that nothing of anybody else is touched. Stop the agent first.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkStopped(cmd.Context(), client()); err != nil {
 				return err
 			}
-			socketPath, err := cmd.Flags().GetString("socket")
-			if err != nil {
+			var err error
+			if places.socket, err = cmd.Flags().GetString("socket"); err != nil {
 				return fmt.Errorf("reading --socket: %w", err)
 			}
-			removed, err := uninstall(stateDir, socketPath)
+			removed, err := uninstall(places)
 			for _, what := range removed {
 				fmt.Fprintln(cmd.OutOrStdout(), "removed", what)
 			}
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&stateDir, "state-dir", "/var/lib/warren", "the agent's folder")
+	cmd.Flags().StringVar(&places.stateDir, "state-dir", "/var/lib/warren", "the agent's folder")
+	cmd.Flags().StringVar(&places.cniConfDir, "cni-conf-dir", install.DefaultConfDir, "the folder of the CNI configuration")
+	cmd.Flags().StringVar(&places.cniBinDir, "cni-bin-dir", install.DefaultBinDir, "the folder of the CNI plugin")
 	return cmd
 }
+
+// places are where the agent was told to keep its files.
+type places struct{ stateDir, socket, cniConfDir, cniBinDir string }
 
 // checkStopped is an error unless nobody listens on the agent's socket: an agent that cannot tell its status runs too.
 func checkStopped(ctx context.Context, client *socket.Client) error {
@@ -61,19 +69,24 @@ func checkStopped(ctx context.Context, client *socket.Client) error {
 	return fmt.Errorf("warrend may be running on this node and would put everything back; stop it first: %w", err)
 }
 
-// uninstall goes on after a failure, so that one thing that resists does not keep the rest. The guard goes last: until
-// then nothing can leave in clear.
-func uninstall(stateDir, socketPath string) (removed []string, err error) {
-	runDir, name := filepath.Split(filepath.Clean(socketPath))
+// uninstall goes on after a failure, so that one thing that resists does not keep the rest. First the runtime is told that there is no
+// network for pods any more. The guard goes after the links: until then nothing can leave in clear.
+func uninstall(p places) (removed []string, err error) {
+	runDir, name := filepath.Split(filepath.Clean(p.socket))
 	var errs []error
 	for _, remove := range []func() ([]string, error){
+		func() ([]string, error) { return install.Remove(p.cniConfDir, p.cniBinDir) },
 		func() ([]string, error) { return removeLanes(runDir) },
 		route.Remove,
 		guard.Remove,
 		func() ([]string, error) {
-			return removeFiles(stateDir, "key", ".key-*.tmp", checkpoint.FileName, checkpoint.TempName,
+			return removeFiles(filepath.Join(p.stateDir, journal.Folder), journal.FileName, journal.TempName)
+		},
+		func() ([]string, error) {
+			return removeFiles(p.stateDir, "key", ".key-*.tmp", checkpoint.FileName, checkpoint.TempName,
 				clock.FileName, clock.TempName)
 		},
+		func() ([]string, error) { return removeFiles(cni.TombstoneDir(p.socket), "*") },
 		func() ([]string, error) {
 			return removeFiles(runDir, name, name+".new", filepath.Base(wg.LogPath("", "*")))
 		},

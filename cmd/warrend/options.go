@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/warren-mesh/warren/internal/agent"
+	"github.com/warren-mesh/warren/internal/cni/install"
 	"github.com/warren-mesh/warren/internal/socket"
 	"github.com/warren-mesh/warren/mesh/wg"
 )
@@ -24,6 +25,7 @@ type Options struct {
 	nodeName, kubeconfig, wireguard, iface, listenPort, mtu text
 	clusterCIDR, serviceCIDR                                text
 	stateDir, socket, metrics, logLevel, logFormat          text
+	cniConfDir, cniBinDir                                   text
 }
 
 // Config is what valid Options say.
@@ -54,8 +56,10 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	add(&o.clusterCIDR, "cluster-cidr", "CIDRs", "",
 		"the cluster's pod CIDRs, comma-separated, both families: kube-controller-manager's --cluster-cidr (required)")
 	add(&o.serviceCIDR, "service-cidr", "CIDRs", "", "the cluster's service CIDRs, comma-separated (default: from the ServiceCIDR API)")
-	add(&o.stateDir, "state-dir", "folder", "/var/lib/warren", "folder for the node's key, the last good plan and the clock's record, readable by root only")
-	add(&o.socket, "socket", "file", socket.DefaultPath, "unix socket for the command line, open to root only")
+	add(&o.stateDir, "state-dir", "folder", "/var/lib/warren", "folder for the node's key, the leases, the last good plan and the clock's record, readable by root only")
+	add(&o.socket, "socket", "file", socket.DefaultPath, "unix socket for the command line and the CNI plugin, open to root only")
+	add(&o.cniConfDir, "cni-conf-dir", "folder", install.DefaultConfDir, "folder for the CNI configuration, written when pods can have a network (empty: none is written)")
+	add(&o.cniBinDir, "cni-bin-dir", "folder", install.DefaultBinDir, "folder to install the CNI plugin in, from beside warrend (empty: it is not installed)")
 	add(&o.metrics, "metrics-bind-address", "address", "127.0.0.1:9586", "address:port of /metrics, /healthz and /readyz (empty: none)")
 	add(&o.logLevel, "log-level", "level", "info", "debug, info, warn or error")
 	add(&o.logFormat, "log-format", "format", "json", "json or text")
@@ -93,6 +97,8 @@ func (o *Options) Validate() (Config, error) {
 			ServiceCIDRs:       v.cidrs("service-cidr", o.serviceCIDR.value, false),
 			StateDir:           v.path("state-dir", o.stateDir.value),
 			Socket:             v.path("socket", o.socket.value),
+			CNIConfDir:         v.optionalPath("cni-conf-dir", o.cniConfDir.value),
+			CNIBinDir:          v.optionalPath("cni-bin-dir", o.cniBinDir.value),
 			MetricsBindAddress: v.bindAddress(o.metrics.value),
 		},
 		Log: v.log(o.logLevel.value, o.logFormat.value),

@@ -32,7 +32,7 @@ func TestDefaults(t *testing.T) {
 	want := agent.Config{
 		NodeName: "n1", WireGuard: wg.Auto, Interface: "warren0", ListenPort: 51820,
 		ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("fd00:10:244::/48")},
-		StateDir:     "/var/lib/warren", Socket: "/run/warren/agent.sock", MetricsBindAddress: "127.0.0.1:9586",
+		StateDir:     "/var/lib/warren", Socket: "/run/warren/agent.sock", CNIConfDir: "/etc/cni/net.d", CNIBinDir: "/opt/cni/bin", MetricsBindAddress: "127.0.0.1:9586",
 	}
 	if diff := cmp.Diff(want, got.Agent, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)
@@ -54,7 +54,7 @@ func TestFlagsWinOverEnvironment(t *testing.T) {
 func TestEveryMistakeAtOnce(t *testing.T) {
 	_, err := parse(t, nil, "--wireguard=fast", "--interface=warren0123456789", "--listen-port=70000", "--mtu=900",
 		"--cluster-cidr=10.244.0.1/16,0.0.0.0/0,10.96.0.0/12", "--service-cidr=10.96.0.0/16,x", "--state-dir=lib",
-		"--kubeconfig=k", "--socket=s", "--metrics-bind-address=localhost:99999", "--log-level=loud", "--log-format=xml")
+		"--kubeconfig=k", "--socket=s", "--cni-conf-dir=c", "--cni-bin-dir=b", "--metrics-bind-address=localhost:99999", "--log-level=loud", "--log-format=xml")
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -70,6 +70,8 @@ func TestEveryMistakeAtOnce(t *testing.T) {
   --service-cidr "x": want CIDRs without host bits, comma-separated, like 10.244.0.0/16,fd00:10:244::/48
   --state-dir "lib": want an absolute path
   --socket "s": want an absolute path
+  --cni-conf-dir "c": want an absolute path
+  --cni-bin-dir "b": want an absolute path
   --metrics-bind-address "localhost:99999": want address:port, like 127.0.0.1:9586, [::1]:9586 or :9586, or nothing
   --log-level "loud": want debug, info, warn or error
   --log-format "xml": want json or text

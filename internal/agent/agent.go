@@ -41,6 +41,9 @@ type Agent struct {
 	metrics *metrics
 	keeper  *keeper
 	clock   *clock.Record
+	// residents are the node's pods; podEvents is where they are told of, nil until the API server can be.
+	residents residents
+	podEvents atomic.Pointer[kube.Recorder]
 	// problem is what the last reconcile failed with.
 	problem problem
 
@@ -66,6 +69,8 @@ type Agent struct {
 	applied atomic.Bool
 	// programmed says that the plan has been in the kernel once.
 	programmed atomic.Bool
+	// carries says that the mesh can carry what pods send: by a plan of this agent, or by the last good one on disk.
+	carries atomic.Bool
 	// underlayMTU is the last one known, in bytes. Only reconcile uses it.
 	underlayMTU int
 	// peersInUse are the last that the kernel took, and adopted their keys by node. Only reconcile uses them.
@@ -103,6 +108,7 @@ func Run(ctx context.Context, config Config, logger *zap.Logger) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return socket.Serve(ctx, config.Socket, a) })
+	group.Go(func() error { a.residents.loop.Run(ctx); return nil })
 	group.Go(func() error { return a.serveHTTP(ctx) })
 	group.Go(func() error { return a.mesh(ctx) })
 	err = group.Wait()
@@ -129,9 +135,10 @@ func start(config Config, logger *zap.Logger) (*Agent, error) {
 	if a.clock, err = clock.Open(config.StateDir); err != nil {
 		logger.Warn("whether the clock went back while the agent was away is not known", zap.Error(err))
 	}
+	a.openPods()
 	a.keeper = newKeeper(checkpoint.New(config.StateDir), logger, a.metrics)
 	if a.guard, err = guard.New(guard.Options{OnMessage: counted(&a.sent.guard, func(int) {})}); err != nil {
-		return nil, fmt.Errorf("opening nftables: %w", err)
+		return nil, errors.Join(fmt.Errorf("opening nftables: %w", err), a.close())
 	}
 	if a.router, err = route.New(route.Options{OnMessage: counted(&a.sent.rtnetlink, a.metrics.rtnetlinkSent)}); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening rtnetlink: %w", err), a.close())
@@ -162,6 +169,7 @@ func (a *Agent) close() error {
 	if a.device != nil {
 		errs = append(errs, a.device.Close())
 	}
+	errs = append(errs, a.residents.close())
 	return errors.Join(errs...)
 }
 
@@ -204,6 +212,7 @@ func (a *Agent) mesh(ctx context.Context) error {
 		return err
 	}
 	a.events = recorder
+	a.podEvents.Store(recorder)
 	nodes, err := a.kube.Watch(ctx, func() {
 		a.reconcileLoop.Trigger()
 		a.publishLoop.Trigger()

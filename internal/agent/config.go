@@ -28,6 +28,8 @@ type Config struct {
 	ServiceCIDRs []netip.Prefix
 	StateDir     string
 	Socket       string
+	// CNIConfDir and CNIBinDir are where the container runtime finds the CNI configuration and plugin; empty: nothing is put there.
+	CNIConfDir, CNIBinDir string
 	// MetricsBindAddress is address:port; empty is none.
 	MetricsBindAddress string
 }

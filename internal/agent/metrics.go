@@ -23,6 +23,9 @@ type metrics struct {
 	checkpoints     prometheus.Counter
 	// checkpointFailures are of those.
 	checkpointFailures prometheus.Counter
+	calls              *prometheus.HistogramVec
+	// callFailures are of those.
+	callFailures *prometheus.CounterVec
 }
 
 func newMetrics(a *Agent) *metrics {
@@ -49,15 +52,30 @@ func newMetrics(a *Agent) *metrics {
 		checkpoints: counter("warren_checkpoint_writes_total", "Times that the last good plan was written to disk."),
 		checkpointFailures: counter("warren_checkpoint_failures_total",
 			"Times that the last good plan could not be written to disk."),
+		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "warren_cni_duration_seconds", Help: "Time that the agent took to answer the CNI plugin.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 12),
+		}, []string{"command"}),
+		callFailures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "warren_cni_failures_total", Help: "Calls of the CNI plugin that were answered with an error.",
+		}, []string{"command"}),
 	}
 	m.registry.MustRegister(m.duration, m.failures, m.syncs, m.publishes, m.publishFailures, m.wireguard, m.rtnetlink, m.drift,
-		m.checkpoints, m.checkpointFailures,
+		m.checkpoints, m.checkpointFailures, m.calls, m.callFailures,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), kernelCollector{a})
 	return m
 }
 
 func (m *metrics) wireguardSent(n int) { m.wireguard.Add(float64(n)) }
 func (m *metrics) rtnetlinkSent(n int) { m.rtnetlink.Add(float64(n)) }
+
+// called records one call of the CNI plugin.
+func (m *metrics) called(command string, took time.Duration, err error) {
+	m.calls.WithLabelValues(command).Observe(took.Seconds())
+	if err != nil {
+		m.callFailures.WithLabelValues(command).Inc()
+	}
+}
 
 // observe records one part of a sync.
 func (m *metrics) observe(part string, start time.Time, err error) {
@@ -87,6 +105,8 @@ var (
 	stoppedNDesc  = desc("warren_clear_stopped_packets_total", "Packets of pod traffic stopped from leaving in clear.")
 	droppedDesc   = desc("warren_guard_dropped_packets_total", "Packets that the guard dropped.", "reason")
 	upDesc        = desc("warren_wireguard_up", "1 if the WireGuard device answers.")
+	leasesDesc    = desc("warren_leases", "Addresses of pods, by the pod CIDR that they are from.", "prefix")
+	poolDesc      = desc("warren_pool_size", "Addresses that pods may have.", "prefix")
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -99,7 +119,7 @@ type kernelCollector struct{ agent *Agent }
 // Describe implements prometheus.Collector.
 func (c kernelCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{peersDesc, refusedDesc, waitingDesc, handshakeDesc, receiveDesc, transmitDesc, stoppedDesc,
-		stoppedNDesc, droppedDesc, upDesc} {
+		stoppedNDesc, droppedDesc, upDesc, leasesDesc, poolDesc} {
 		ch <- d
 	}
 }
@@ -113,6 +133,10 @@ func (c kernelCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
 	}
 	c.collectResult(gauge)
+	for _, use := range c.agent.poolUses() {
+		gauge(leasesDesc, float64(use.Leased), use.Prefix.String())
+		gauge(poolDesc, float64(use.Size), use.Prefix.String())
+	}
 	if counters, err := c.agent.guard.Counters(); err == nil {
 		count(stoppedDesc, float64(counters.Clear.Bytes))
 		count(stoppedNDesc, float64(counters.Clear.Packets))

@@ -54,6 +54,7 @@ func (a *Agent) reconcile(_ context.Context) error {
 		return err
 	}
 	a.programmed.Store(true)
+	a.carry()
 	a.keeper.keep(result.Plan)
 	a.adopt(result.Plan)
 	return nil

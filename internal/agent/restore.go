@@ -48,6 +48,8 @@ func (a *Agent) restore(plan mesh.Plan, guarded bool) {
 	added, err := a.applyMissing(plan, guarded)
 	if err != nil {
 		a.logger.Error("the last good plan could not be programmed whole"+whileAway, zap.Error(err))
+	} else {
+		a.carry()
 	}
 	a.logger.Info("the last good plan on disk is in the kernel, until the API server answers",
 		zap.Int("peers", len(plan.Lanes[0].Peers)), zap.Int("added", added))

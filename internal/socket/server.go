@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/warren-mesh/warren/internal/cni"
 	"github.com/warren-mesh/warren/mesh"
 )
 
@@ -21,6 +22,8 @@ type Backend interface {
 	Peers() ([]Peer, error)
 	// Plan is the last one computed.
 	Plan() mesh.Plan
+	// Pods answers the CNI plugin. An error that is a *types.Error reaches the runtime with its code.
+	Pods(ctx context.Context, command cni.Command, r cni.Request) ([]byte, error)
 }
 
 // Serve answers on a unix socket at path until ctx ends. A socket left by a dead agent is replaced; a live one is an error.
@@ -35,7 +38,12 @@ func Serve(ctx context.Context, path string, backend Backend) error {
 	mux.HandleFunc("GET /v1/plan", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, func() (mesh.Plan, error) { return backend.Plan(), nil })
 	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	for _, command := range cni.Commands {
+		mux.HandleFunc("POST "+cni.URLPrefix+string(command), func(w http.ResponseWriter, r *http.Request) {
+			answerPlugin(w, r, command, backend)
+		})
+	}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

@@ -3,6 +3,7 @@ package socket
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/warren-mesh/warren/crypto/identity"
+	"github.com/warren-mesh/warren/internal/cni"
 	"github.com/warren-mesh/warren/mesh"
 )
 
@@ -27,6 +29,10 @@ type backend struct {
 func (b backend) Status() (Status, error) { return b.status, b.err }
 func (b backend) Peers() ([]Peer, error)  { return b.peers, b.err }
 func (b backend) Plan() mesh.Plan         { return b.plan }
+
+func (b backend) Pods(_ context.Context, command cni.Command, r cni.Request) ([]byte, error) {
+	return fmt.Appendf(nil, "%s %s", command, r.ContainerID), b.err
+}
 
 // serve starts a server and returns its path and how to stop it.
 func serve(t *testing.T, b Backend) (path string, stop func() error) {

@@ -1,0 +1,197 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/types"
+	"go.uber.org/zap"
+
+	"github.com/warren-mesh/warren/internal/cni"
+	"github.com/warren-mesh/warren/internal/cni/install"
+	"github.com/warren-mesh/warren/internal/kube"
+	"github.com/warren-mesh/warren/internal/loop"
+	"github.com/warren-mesh/warren/internal/pods"
+	"github.com/warren-mesh/warren/ipam"
+	"github.com/warren-mesh/warren/ipam/journal"
+)
+
+// reasonPoolFull is that of the Event which says that a pod found no address.
+const reasonPoolFull = "PoolFull"
+
+// errNotMeshed is why a pod gets no network before the mesh could carry its packets.
+var errNotMeshed = errors.New("the mesh is not programmed yet")
+
+// residents are the node's pods, as the agent keeps them.
+type residents struct {
+	leases *journal.Store
+	pods   *pods.Pods
+	// broken is why there are none: leases that cannot be read.
+	broken error
+	// tuned is the MTU that the pods have, in bytes. Only the loop uses it.
+	tuned int
+	// mtu is the lane's last one, in bytes.
+	mtu atomic.Int64
+	// serving says that the runtime has been told of the plugin. Only the loop uses it.
+	serving bool
+
+	loop    *loop.Runner
+	problem problem
+}
+
+// openPods reads the leases. Where they cannot be read pods get no network, and the mesh goes on.
+func (a *Agent) openPods() {
+	r := &a.residents
+	r.loop = loop.New(a.tendPods, loop.Options{
+		Min: 5 * time.Millisecond, RetryMin: time.Second, RetryMax: pods.CollectInterval, Max: pods.CollectInterval, OnResult: a.tended,
+	})
+	first := func() ([]ipam.Lease, error) { return journal.HostLocal(journal.HostLocalDir) }
+	leases, err := journal.Open(filepath.Join(a.config.StateDir, journal.Folder), first, journal.Options{})
+	if err != nil {
+		r.broken = err
+		a.logger.Error("pods get no network; the mesh goes on", zap.Error(err))
+		return
+	}
+	a.logger.Info("the leases are open", zap.String("file", leases.Path()), zap.Int("leases", len(leases.Leases())))
+	r.leases = leases
+	r.pods = pods.New(pods.Options{Leases: leases, Network: a.podNetwork, OnFull: a.poolFull})
+}
+
+func (r *residents) close() error {
+	if r.leases == nil {
+		return nil
+	}
+	return r.leases.Close()
+}
+
+// podNetwork says what a pod gets on this node.
+func (a *Agent) podNetwork() (pods.Network, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	plan := a.result.Plan
+	if !a.carries.Load() || len(plan.Lanes) == 0 || len(plan.Guard.Own) == 0 {
+		return pods.Network{}, errNotMeshed
+	}
+	return pods.Network{CIDRs: plan.Guard.Own, MTU: plan.Lanes[0].MTU}, nil
+}
+
+// carry is told that the mesh can carry what pods send.
+func (a *Agent) carry() {
+	first := !a.carries.Swap(true)
+	if network, err := a.podNetwork(); first || err == nil && network.MTU != int(a.residents.mtu.Swap(int64(network.MTU))) {
+		a.residents.loop.Trigger()
+	}
+}
+
+// Pods implements socket.Backend.
+func (a *Agent) Pods(ctx context.Context, command cni.Command, r cni.Request) ([]byte, error) {
+	start := time.Now()
+	if a.residents.broken != nil {
+		code := types.ErrTryAgainLater
+		if command == cni.Status {
+			code = types.ErrPluginNotAvailable
+		}
+		return nil, types.NewError(code, "pods get no network", a.residents.broken.Error())
+	}
+	result, err := a.residents.pods.Call(ctx, command, r)
+	a.metrics.called(string(command), time.Since(start), err)
+	log := a.logger.Debug
+	if err != nil && command != cni.Status {
+		log = a.logger.Warn
+	}
+	log("asked by the CNI plugin", zap.String("command", string(command)), zap.String("container", r.ContainerID),
+		zap.String("interface", r.Interface), zap.Duration("took", time.Since(start)), zap.Error(err))
+	return result, err
+}
+
+// poolUses are how the node's pod CIDRs are used; none while that is not known.
+func (a *Agent) poolUses() []ipam.Use {
+	network, err := a.podNetwork()
+	if err != nil || a.residents.leases == nil {
+		return nil
+	}
+	uses, err := a.residents.leases.Uses(ipam.NodeCIDRs(network.CIDRs), time.Now())
+	if err != nil {
+		return nil
+	}
+	return uses
+}
+
+// poolFull tells of a pod that found no address, and looks at once for one that is nobody's any more.
+func (a *Agent) poolFull(full *ipam.FullError) {
+	a.residents.loop.Trigger()
+	if events := a.podEvents.Load(); events != nil {
+		events.Event(kube.Warning, reasonPoolFull, full.Error(), nil)
+	}
+}
+
+// tendPods takes what nobody asked for any more, follows the lane's MTU and, when pods can have a network, tells the runtime.
+func (a *Agent) tendPods(ctx context.Context) error {
+	r := &a.residents
+	if r.broken != nil {
+		return r.broken
+	}
+	errs := []error{r.pods.CollectTombstones(ctx, cni.TombstoneDir(a.config.Socket))}
+	taken, err := r.pods.Collect()
+	errs = append(errs, err)
+	for _, lease := range taken {
+		a.logger.Info("took back the addresses of a pod that is gone", zap.Stringers("addresses", lease.Addresses),
+			zap.String("namespace", lease.Pod.Namespace), zap.String("pod", lease.Pod.Name), zap.String("container", lease.ContainerID))
+	}
+	network, err := a.podNetwork()
+	if err != nil {
+		return errors.Join(errs...) // The reconcile that programs the mesh triggers again.
+	}
+	if network.MTU != r.tuned {
+		if err := r.pods.SetMTU(network.MTU); err != nil {
+			errs = append(errs, err)
+		} else {
+			r.tuned = network.MTU
+		}
+	}
+	return errors.Join(append(errs, a.install())...)
+}
+
+// install tells the runtime of the plugin: the program first, the configuration last.
+func (a *Agent) install() error {
+	if a.residents.serving {
+		return nil
+	}
+	if dir := a.config.CNIBinDir; dir != "" {
+		written, err := install.Plugin(dir)
+		if err != nil {
+			return err
+		}
+		if written {
+			a.logger.Info("installed the CNI plugin", zap.String("folder", dir))
+		}
+	}
+	if dir := a.config.CNIConfDir; dir != "" {
+		written, err := install.Conflist(dir, a.config.CNIBinDir, a.config.Socket)
+		if err != nil {
+			return err
+		}
+		if written {
+			a.logger.Info("wrote the CNI configuration", zap.String("file", filepath.Join(dir, install.ConflistName)))
+		}
+	}
+	a.residents.serving = true
+	return nil
+}
+
+// tended tells of failures once when they begin or change, and of their end.
+func (a *Agent) tended(_ time.Duration, err error) {
+	if err != nil {
+		err = fmt.Errorf("tending the pods: %w", err)
+	}
+	switch began, ended := a.residents.problem.update(err); {
+	case began:
+		a.logger.Error("what is to be done for pods failed; retrying", zap.Error(err))
+	case ended:
+		a.logger.Info("what is to be done for pods is done again")
+	}
+}
