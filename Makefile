@@ -47,7 +47,7 @@ fuzz: ## Every fuzz target for FUZZTIME (1h)
 	./.ci/fuzz $(or $(FUZZTIME),1h)
 
 .PHONY: build
-build: ## warrend, warren and warren-lab into bin/
+build: ## warrend, warren, warren-cni and warren-lab into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/... ./e2e/lab/warren-lab
 
 .PHONY: control-plane

@@ -87,7 +87,7 @@ func TestARebootWithATornPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(ctx, t, 10*time.Second, func() error { return logged(n2, "is not used", "torn or corrupt") })
-	pod := s.addPod(ctx, t, n2, "p1")
+	pod := s.addPodByHand(ctx, t, n2, "p1") // the agent gives none a network yet
 	for _, to := range s.pod("n1").Addresses {
 		unreachableAtOnce(ctx, t, &pod.Host, to)
 	}

@@ -96,6 +96,15 @@ func (s *scene) addPod(ctx context.Context, t *testing.T, n *lab.Node, name stri
 	return p
 }
 
+func (s *scene) addPodByHand(ctx context.Context, t *testing.T, n *lab.Node, name string) *lab.Pod {
+	t.Helper()
+	p, err := n.AddPodByHand(ctx, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 // pod is the first pod of a node.
 func (s *scene) pod(node string) *lab.Pod { return s.Node(node).Pod("p1") }
 

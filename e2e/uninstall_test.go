@@ -13,6 +13,11 @@ import (
 	"github.com/warren-mesh/warren/e2e/lab"
 )
 
+// uninstall are the arguments of warren: where a node of the lab has its CNI configuration and plugin.
+func uninstall(n *lab.Node) []string {
+	return []string{"uninstall", "--cni-conf-dir=" + n.CNIConfDir(), "--cni-bin-dir=" + n.CNIBinDir()}
+}
+
 // TestUninstall: after it a node is as it was before its agent's first start, whatever else there is: on n1 firewalls and a
 // WireGuard device of somebody else, on n2 an empty folder for WireGuard's sockets, on n3 what is left of a lane that died.
 func TestUninstall(t *testing.T) {
@@ -38,13 +43,13 @@ func TestUninstall(t *testing.T) {
 	}
 	dieOut(ctx, t, n3)
 	for _, n := range s.Nodes() {
-		said := run(ctx, t, &n.Host, "", "warren", "uninstall")
+		said := run(ctx, t, &n.Host, "", "warren", uninstall(n)...)
 		t.Logf("%s: warren uninstall:\n%s", n.Name, said)
 		wantSaid(t, n, said, n != n3)
 		if diff := cmp.Diff(before[n], snapshot(ctx, t, s, n)); diff != "" {
 			t.Errorf("%s is not as it was (-before +after):\n%s", n.Name, diff)
 		}
-		if said := run(ctx, t, &n.Host, "", "warren", "uninstall"); said != "" {
+		if said := run(ctx, t, &n.Host, "", "warren", uninstall(n)...); said != "" {
 			t.Errorf("%s: there was something left to remove the second time:\n%s", n.Name, said)
 		}
 		if left := processes(t, n); len(left) != running[n] {
@@ -76,7 +81,7 @@ func snapshot(ctx context.Context, t *testing.T, s *scene, n *lab.Node) string {
 func refusesToUninstall(ctx context.Context, t *testing.T, s *scene, n *lab.Node) {
 	t.Helper()
 	before := snapshot(ctx, t, s, n)
-	out, err := n.Command(ctx, "warren", "uninstall").CombinedOutput()
+	out, err := n.Command(ctx, "warren", uninstall(n)...).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "warrend is running on this node") {
 		t.Errorf("%s: warren uninstall beside an agent: %v, %s", n.Name, err, out)
 	}
@@ -115,7 +120,8 @@ func dieOut(ctx context.Context, t *testing.T, n *lab.Node) {
 func wantSaid(t *testing.T, n *lab.Node, said string, lane bool) {
 	t.Helper()
 	want := []string{"removed link wrp", "removed route unreachable 10.244.0.0/16", "removed nftables table inet warren-mesh",
-		"removed file /var/lib/warren/key", "removed file /var/lib/warren/plan", "removed file /var/lib/warren/clock"}
+		"removed file /var/lib/warren/key", "removed file /var/lib/warren/plan", "removed file /var/lib/warren/clock",
+		"removed file /var/lib/warren/leases/journal", "removed file " + n.CNIConfDir() + "/10-warren.conflist", "removed file " + n.CNIBinDir() + "/warren-cni"}
 	if lane {
 		want = append(want, "removed link warren0 (warren.dev/lane)")
 	}

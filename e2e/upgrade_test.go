@@ -30,7 +30,7 @@ func TestUpgrade(t *testing.T) {
 		s.startAgent(ctx, t, n)
 	}
 	for _, n := range s.Nodes() {
-		s.addPod(ctx, t, n, "p1")
+		s.addPodByHand(ctx, t, n, "p1") // the former build knows no CNI
 	}
 	s.meshed(ctx, t)
 	n1, n2 := s.Node("n1"), s.Node("n2")

@@ -33,7 +33,8 @@ type Node struct {
 	program string
 	// kubeconfig is the file with the credential of the agent's last start.
 	kubeconfig string
-	next       int // offset of the next pod's address
+	next       int // offset of the next pod's address of those that are attached by hand
+	sandboxes  int // how many pods the runtime was asked for
 }
 
 // firstPod is the offset of the first pod's address from a pod CIDR's base: before it is the mesh address.
@@ -83,7 +84,7 @@ func (l *Lab) makeNode(index int) (*Node, error) {
 	n := &Node{lab: l, index: index, next: firstPod, dir: filepath.Join(l.dir, "nodes", name)}
 	n.Host = Host{
 		Name: name, Addresses: options.UnderlayFamilies.underlayAddresses(10 + index),
-		bin: options.Bin, env: []string{"NODE_NAME=" + name}, children: &l.children,
+		bin: options.Bin, env: append([]string{"NODE_NAME=" + name}, n.cniEnv()...), children: &l.children,
 	}
 	if err := os.MkdirAll(n.StateDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("making its folder: %w", err)

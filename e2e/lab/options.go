@@ -65,7 +65,7 @@ type Options struct {
 	NoControlPlane bool
 	// Manifests are files and folders to apply; default manifests/base of the repository.
 	Manifests []string
-	// Bin is the folder with warrend, warren and warren-lab; default $WARREN_BIN, or bin/ of the repository, which is
+	// Bin is the folder with warrend, warren, warren-cni and warren-lab; default $WARREN_BIN, or bin/ of the repository, which is
 	// then brought up to date first.
 	Bin string
 	// Assets is the folder with the control plane's programs; by default it is found, and built where need be.

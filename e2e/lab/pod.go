@@ -18,55 +18,68 @@ import (
 type Pod struct {
 	Host
 	Node *Node
+	// sandbox is what the node's runtime knows of it; nil for a pod that was attached by hand.
+	sandbox *sandbox
 }
 
 // podNamespace is where all pods of a lab are said to be.
 const podNamespace = "default"
 
-// AddPod adds a pod with the next free address of each of the node's pod CIDRs, attached as the product does it. The MTU is the
-// lane's or, where there is none yet, what the underlay leaves for it.
-func (n *Node) AddPod(_ context.Context, name string) (*Pod, error) {
-	if n.Pod(name) != nil {
-		return nil, fmt.Errorf("adding pod %s/%s: it is there", n.Name, name)
+// AddPod adds a pod as a container runtime does: by the CNI configuration and plugin that the node's agent has installed, which it waits
+// for. On a node that never had an agent it is attached by hand.
+func (n *Node) AddPod(ctx context.Context, name string) (*Pod, error) {
+	n.mu.Lock()
+	managed := n.agent != nil
+	n.mu.Unlock()
+	if !managed {
+		return n.AddPodByHand(ctx, name)
 	}
+	return n.addPod(name, func(p *Pod) error { return n.plugIn(ctx, p) })
+}
+
+// AddPodByHand adds a pod that no agent knows, with the next free address of each of the node's pod CIDRs: where the agent cannot give it
+// a network. The MTU is the lane's or, where there is none yet, what the underlay leaves for it.
+func (n *Node) AddPodByHand(_ context.Context, name string) (*Pod, error) {
 	if len(n.Pods()) > lastPod-firstPod {
 		return nil, fmt.Errorf("adding pod %s/%s: no address is free", n.Name, name)
 	}
-	p := &Pod{Node: n, Host: Host{Name: name, Addresses: n.nextAddresses(), bin: n.bin, env: n.env, children: n.children}}
-	if err := n.attach(p); err != nil {
+	return n.addPod(name, func(p *Pod) error {
+		p.Addresses = n.nextAddresses()
+		mtu, err := n.podMTU()
+		if err != nil {
+			return err
+		}
+		return n.Do(func() error {
+			_, err := podnet.Attach(podnet.Spec{
+				NetNS: p.NetNS(), Interface: uplink, Namespace: podNamespace, Name: p.Name, Addresses: p.Addresses, MTU: mtu,
+			})
+			return err
+		})
+	})
+}
+
+// addPod makes a pod's namespaces, attaches it, and starts what answers in it.
+func (n *Node) addPod(name string, attach func(*Pod) error) (*Pod, error) {
+	if n.Pod(name) != nil {
+		return nil, fmt.Errorf("adding pod %s/%s: it is there", n.Name, name)
+	}
+	p := &Pod{Node: n, Host: Host{Name: name, bin: n.bin, env: n.env, children: n.children}}
+	var err error
+	if p.ns, err = n.ns.derive(func() error { return preparePod(name, n.lab.dir) }); err == nil {
+		n.lab.closers.add(p.ns)
+		err = attach(p)
+	}
+	if err == nil {
+		p.echo, err = p.serveEcho()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("adding pod %s/%s: %w", n.Name, name, err)
 	}
+	n.lab.closers.add(p.echo)
 	n.lab.mu.Lock()
 	n.pods = append(n.pods, p)
 	n.lab.mu.Unlock()
 	return p, n.lab.saveState()
-}
-
-func (n *Node) attach(p *Pod) error {
-	ns, err := n.ns.derive(func() error { return preparePod(p.Name, n.lab.dir) })
-	if err != nil {
-		return err
-	}
-	n.lab.closers.add(ns)
-	p.ns = ns
-	mtu, err := n.podMTU()
-	if err != nil {
-		return err
-	}
-	err = n.Do(func() error {
-		_, err := podnet.Attach(podnet.Spec{
-			NetNS: p.NetNS(), Interface: uplink, Namespace: podNamespace, Name: p.Name, Addresses: p.Addresses, MTU: mtu,
-		})
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if p.echo, err = p.serveEcho(); err != nil {
-		return err
-	}
-	n.lab.closers.add(p.echo)
-	return nil
 }
 
 // preparePod gives a pod a host name and hides the node's folders. It runs in the pod's namespaces.
@@ -134,15 +147,21 @@ func (n *Node) podMTU() (mtu int, err error) {
 	return n.lab.options.UnderlayMTU - overhead6, nil
 }
 
-// Remove detaches the pod and lets its namespaces go.
+// Remove takes the pod's network away, as it was given, and lets its namespaces go.
 func (p *Pod) Remove() error {
 	n := p.Node
 	n.lab.mu.Lock()
 	n.pods = slices.DeleteFunc(n.pods, func(other *Pod) bool { return other == p })
 	n.lab.mu.Unlock()
-	err := n.Do(func() error { return podnet.Detach(podNamespace, p.Name, uplink) })
-	if err = errors.Join(err, p.echo.Close(), p.ns.Close(), n.lab.saveState()); err != nil {
+	if err := errors.Join(p.detach(), p.echo.Close(), p.ns.Close(), n.lab.saveState()); err != nil {
 		return fmt.Errorf("removing pod %s/%s: %w", n.Name, p.Name, err)
 	}
 	return nil
+}
+
+func (p *Pod) detach() error {
+	if p.sandbox != nil {
+		return p.Node.unplug(context.Background(), p.sandbox)
+	}
+	return p.Node.Do(func() error { return podnet.Detach(podNamespace, p.Name, uplink) })
 }

@@ -76,7 +76,7 @@ var building struct {
 	done map[bool]bool
 }
 
-// Build brings the repository's bin/ up to date: warrend, warren and warren-lab, or only the last. It returns the folder.
+// Build brings the repository's bin/ up to date: warrend, warren, warren-cni and warren-lab, or only the last. It returns the folder.
 func Build(ctx context.Context, out io.Writer, onlyLab bool) (string, error) {
 	building.Lock()
 	defer building.Unlock()
@@ -90,7 +90,7 @@ func Build(ctx context.Context, out io.Writer, onlyLab bool) (string, error) {
 	}
 	packages := []string{"./e2e/lab/warren-lab"}
 	if !onlyLab {
-		packages = append(packages, "./cmd/warrend", "./cmd/warren")
+		packages = append(packages, "./cmd/warrend", "./cmd/warren", "./cmd/warren-cni")
 	}
 	if err := build(ctx, out, root, bin, packages); err != nil {
 		return "", fmt.Errorf("building %s: %w", strings.Join(packages, ", "), err)

@@ -25,7 +25,7 @@ var labEnv = []string{"WARREN_BIN=" + labBin, assets.Variable + "=" + labProgram
 
 // addLab adds what a lab takes from the repository, and what is built there.
 func (f files) addLab(ctx context.Context, a *archive) error {
-	for _, pkg := range []string{"./cmd/warrend", "./cmd/warren", "./e2e/lab/warren-lab"} {
+	for _, pkg := range []string{"./cmd/warrend", "./cmd/warren", "./cmd/warren-cni", "./e2e/lab/warren-lab"} {
 		binary, err := f.build(ctx, pkg)
 		if err != nil {
 			return err
