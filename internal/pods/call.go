@@ -49,12 +49,25 @@ func parse(command cni.Command, r cni.Request) (c call, err error) {
 	if c.conf.CNIVersion == "" {
 		c.conf.CNIVersion = "0.1.0" // what the specification says
 	}
+	if err := complete(c.conf.RawPrevResult); err != nil {
+		return c, types.NewError(types.ErrDecodingFailure, "parsing the previous result", err.Error())
+	}
 	if err := version.ParsePrevResult(&c.conf); err != nil {
 		return c, types.NewError(types.ErrDecodingFailure, "parsing the previous result", err.Error())
 	}
 	c.Key, c.NetNS = ipam.Key{ContainerID: r.ContainerID, Interface: r.Interface}, r.NetNS
 	c.Pod, err = pod(r.Args)
 	return c, err
+}
+
+// complete is an error where something is null that the conversion between versions does not expect to be.
+func complete(previous map[string]any) error {
+	for _, key := range []string{"interfaces", "ips", "routes"} {
+		if list, ok := previous[key].([]any); ok && slices.Contains(list, nil) {
+			return fmt.Errorf("one of its %s is null", key)
+		}
+	}
+	return nil
 }
 
 // pod reads CNI_ARGS. Callers other than Kubernetes give none of a pod's.

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -86,7 +87,7 @@ func (b backend) Pods(ctx context.Context, command cni.Command, r cni.Request) (
 func agent() error {
 	dir := os.Getenv(dirEnv)
 	var cidrs []netip.Prefix
-	for _, text := range filepath.SplitList(os.Getenv(cidrsEnv)) {
+	for text := range strings.SplitSeq(os.Getenv(cidrsEnv), ",") {
 		cidrs = append(cidrs, netip.MustParsePrefix(text))
 	}
 	step, err := strconv.Atoi(os.Getenv(stepEnv))

@@ -54,7 +54,7 @@ func newNode(tb testing.TB, cidrs ...string) *node {
 	if _, err := program(); err != nil {
 		tb.Fatal(err)
 	}
-	n := &node{dir: tb.TempDir(), cidrs: strings.Join(cidrs, ":")}
+	n := &node{dir: tb.TempDir(), cidrs: strings.Join(cidrs, ",")}
 	for _, words := range []string{"ip link set lo up", "ip addr replace 10.244.3.1/32 dev lo", "ip -6 addr replace fd00:10:244:3::1/128 dev lo", "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1"} {
 		fields := strings.Fields(words)
 		if out, err := exec.Command(fields[0], fields[1:]...).CombinedOutput(); err != nil {
@@ -73,7 +73,7 @@ func (n *node) start(tb testing.TB, at int, signal unix.Signal) {
 	n.kill()
 	n.stderr = &bytes.Buffer{}
 	n.agent = exec.Command("/proc/self/exe")
-	n.agent.Env = append(os.Environ(), roleEnv+"="+roleAgent, dirEnv+"="+n.dir, cidrsEnv+"="+strings.ReplaceAll(n.cidrs, ":", string(os.PathListSeparator)),
+	n.agent.Env = append(os.Environ(), roleEnv+"="+roleAgent, dirEnv+"="+n.dir, cidrsEnv+"="+n.cidrs,
 		fmt.Sprintf("%s=%d", stepEnv, at), fmt.Sprintf("%s=%d", signalEnv, signal))
 	n.agent.Env = slices.DeleteFunc(n.agent.Env, func(v string) bool { return v == roleEnv+"="+roleNode })
 	n.agent.Stderr = n.stderr
