@@ -27,10 +27,10 @@ func TestChaos(t *testing.T) {
 	}
 	seed := *chaosSeed
 	if seed == 0 {
-		seed = rand.Uint64() //nolint:gosec // not a secret
+		seed = rand.Uint64()
 	}
 	t.Logf("seed %d", seed)
-	c := &chaos{t: t, r: rand.New(rand.NewPCG(seed, 0)), node: newNode(t, cidr4, "fd00:10:244:3::/64")} //nolint:gosec // to be the same again
+	c := &chaos{t: t, r: rand.New(rand.NewPCG(seed, 0)), node: newNode(t, cidr4, "fd00:10:244:3::/64")}
 	c.start(t, -1, 0)
 	c.ready(t)
 	for c.faults < faults && !t.Failed() {

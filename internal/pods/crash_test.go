@@ -35,6 +35,7 @@ func TestKilledAtEachStep(t *testing.T) {
 
 // killedAt runs a pod's life with a fault at a step of it, and says whether that was reached.
 func killedAt(t *testing.T, who string, step int) (reached bool) {
+	t.Helper()
 	n := newNode(t, cidr4)
 	n.start(t, -1, 0)
 	n.ready(t)
@@ -116,12 +117,11 @@ func (n *node) faulty(tb testing.TB, who, command string, s *sandbox) (err error
 			if err == nil && command == "ADD" {
 				err = s.take(out)
 			}
-			return err, fault || n.state() == 'Z'
+			return err, n.state() == 'Z'
 		case <-tick.C:
-			if fault || n.state() != 'T' {
+			if n.state() != 'T' {
 				continue
 			}
-			fault = true
 			kill()
 			err := <-done // The plugin is gone before the agent goes on.
 			if who == "both" {

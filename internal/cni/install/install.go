@@ -101,7 +101,15 @@ func put(path string, content []byte, mode fs.FileMode) (written bool, err error
 		return false, err
 	}
 	// The temporary file is hidden, and has no ending that a runtime reads.
-	return true, renameio.WriteFile(path, content, mode, renameio.IgnoreUmask())
+	file, err := renameio.NewPendingFile(path, renameio.WithStaticPermissions(mode))
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = file.Cleanup() }()
+	if _, err := file.Write(content); err != nil {
+		return false, err
+	}
+	return true, file.CloseAtomicallyReplace()
 }
 
 // Remove takes away what is ours of these folders, and says what that was. The folders stay: they are others' too.
