@@ -44,8 +44,9 @@ type Store struct {
 
 	mu    sync.Mutex // guards what follows
 	table *ipam.Table
-	file  *os.File
-	// size is how much of the file is whole; records how many there are in it; written counts them over the life of the Store.
+	// file is how the journal looked when it was begun, nil where what is there is not to be written to. size is how much of it is whole,
+	// records how many there are in it, and written counts them over the life of the Store.
+	file    fs.FileInfo
 	size    int64
 	records int
 	written uint64
@@ -92,7 +93,7 @@ func (s *Store) lock() error {
 }
 
 func (s *Store) load() error {
-	content, err := read(s.Path())
+	content, info, err := read(s.Path())
 	if err != nil {
 		return err
 	}
@@ -103,7 +104,8 @@ func (s *Store) load() error {
 	}
 	s.table, s.records = table, records
 	if whole == len(content) && records <= s.most() {
-		return s.open(int64(whole))
+		s.file, s.size = info, int64(whole)
+		return nil
 	}
 	return s.rewrite()
 }
@@ -130,11 +132,7 @@ func (s *Store) Path() string { return filepath.Join(s.dir, FileName) }
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := s.folder.Close()
-	if s.file != nil {
-		err = errors.Join(err, s.file.Close())
-	}
-	return err
+	return s.folder.Close()
 }
 
 // Allocate gives a lease to a request and writes it, and says whether it is a new one. It is on the disk when Sync has returned after.

@@ -386,3 +386,40 @@ func BenchmarkAllocate(b *testing.B) {
 		}
 	}
 }
+
+// TestReplacedFiles: a journal that somebody removes, truncates or replaces while the agent runs is written anew, from what the agent knows.
+func TestReplacedFiles(t *testing.T) {
+	for name, change := range map[string]func(path string) error{
+		"removed":   os.Remove,
+		"truncated": func(path string) error { return os.Truncate(path, 20) },
+		"replaced": func(path string) error {
+			return errors.Join(os.Remove(path), os.WriteFile(path, []byte(header), fileMode))
+		},
+		"appended": func(path string) error {
+			content, err := os.ReadFile(path)
+			return errors.Join(err, os.WriteFile(path, append(content, "x"...), fileMode))
+		},
+	} {
+		dir := t.TempDir()
+		s := open(t, dir, Options{})
+		for i := range 3 {
+			if _, _, err := s.Allocate(request(i), source, now); err != nil {
+				t.Fatal(err)
+			}
+			if i == 1 {
+				if err := change(s.Path()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Sync(); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if leases := open(t, dir, Options{}).Leases(); len(leases) != 3 {
+			t.Errorf("%s: %d leases, want 3", name, len(leases))
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -12,28 +13,45 @@ import (
 
 const fileMode = 0o600
 
-// append writes a record after the others; mu is held. What could not be written whole is taken back.
+// append writes a record after the others; mu is held. What could not be written whole is taken back. The file is opened anew each time, and
+// written anew where it is not the one that we left: somebody may have replaced it, or the disk under it.
 func (s *Store) append(r record) error {
 	line, err := appendRecord(nil, r)
 	if err != nil {
 		return err
 	}
-	if s.file == nil {
-		if err := s.rewrite(); err != nil {
-			return err
-		}
+	file, err := s.open()
+	if err != nil {
+		return fmt.Errorf("writing a lease: %w", err)
 	}
 	s.onStep("write")
-	if _, err := s.file.WriteAt(line, s.size); err != nil {
-		if s.file.Truncate(s.size) != nil {
-			s.drop() // The next record is written to a new journal.
-		}
+	_, err = file.WriteAt(line, s.size)
+	if err != nil && file.Truncate(s.size) != nil {
+		s.file = nil // The next record is written to a new journal.
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
 		return fmt.Errorf("writing a lease: %w", err)
 	}
 	s.size += int64(len(line))
 	s.records++
 	s.written++
 	return nil
+}
+
+// open opens the journal, which holds what was written and no more; mu is held.
+func (s *Store) open() (*os.File, error) {
+	if !s.untouched() {
+		if err := s.rewrite(); err != nil {
+			return nil, err
+		}
+	}
+	return os.OpenFile(s.Path(), os.O_WRONLY|unix.O_NOFOLLOW, 0)
+}
+
+// untouched says whether the file is the one that we left; mu is held.
+func (s *Store) untouched() bool {
+	now, err := os.Lstat(s.Path())
+	return err == nil && s.file != nil && os.SameFile(now, s.file) && now.Size() == s.size && now.Mode() == fileMode
 }
 
 // Sync returns when all that was written before is on the disk. Of callers at the same time one does it for all.
@@ -44,17 +62,16 @@ func (s *Store) Sync() error {
 	s.syncing.Lock()
 	defer s.syncing.Unlock()
 	s.mu.Lock()
-	file, written, done := s.file, s.written, s.synced >= want
+	written, done := s.written, s.synced >= want
 	s.mu.Unlock()
 	if done {
 		return nil
 	}
-	err := s.flush(file)
+	err := s.flush()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil {
+	if err != nil || !s.same() {
 		// What the kernel could not write it may have forgotten: only a new file says what is on the disk.
-		s.drop()
 		if again := s.rewrite(); again != nil {
 			return fmt.Errorf("writing the leases to disk: %w", errors.Join(err, again))
 		}
@@ -67,29 +84,23 @@ func (s *Store) Sync() error {
 	return nil
 }
 
-func (s *Store) flush(file *os.File) error {
-	if file == nil {
-		return os.ErrClosed
-	}
-	s.onStep("sync")
-	conn, err := file.SyscallConn()
+// same says whether the file that was flushed is the one that was written to; mu is held.
+func (s *Store) same() bool {
+	now, err := os.Lstat(s.Path())
+	return err == nil && s.file != nil && os.SameFile(now, s.file)
+}
+
+func (s *Store) flush() error {
+	file, err := os.OpenFile(s.Path(), os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}
-	var synced error
-	return errors.Join(conn.Control(func(fd uintptr) { synced = unix.Fdatasync(int(fd)) }), synced)
+	s.onStep("sync")
+	return errors.Join(unix.Fdatasync(int(file.Fd())), file.Close())
 }
 
 // most is how many records there may be before a new journal is written; mu is held.
 func (s *Store) most() int { return spare + 2*len(s.table.Leases()) }
-
-// drop gives the file up, which is not to be written to any more; mu is held.
-func (s *Store) drop() {
-	if s.file != nil {
-		_ = s.file.Close() // Nothing that counts is lost with it.
-	}
-	s.file = nil
-}
 
 // rewrite replaces the journal by one that says no more than what holds now; mu is held. Whatever happens meanwhile, there is the one or
 // the other, whole.
@@ -100,13 +111,16 @@ func (s *Store) rewrite() error {
 	}
 	replaced, err := s.replace(content)
 	if replaced {
-		s.drop()
+		s.file = nil
 	}
 	if err != nil {
 		return fmt.Errorf("writing the leases anew: %w", err)
 	}
-	s.records, s.synced = records, s.written
-	return s.open(int64(len(content)))
+	if s.file, err = os.Lstat(s.Path()); err != nil {
+		return fmt.Errorf("writing the leases anew: %w", err)
+	}
+	s.size, s.records, s.synced = int64(len(content)), records, s.written
+	return nil
 }
 
 // replace says whether the journal is another now, which it may be where that could not be brought to the disk.
@@ -128,35 +142,34 @@ func (s *Store) replace(content []byte) (replaced bool, err error) {
 		return false, errors.Join(err, os.Remove(temp))
 	}
 	s.onStep("sync the folder")
-	return true, s.folder.Sync()
+	return true, syncDir(s.dir)
 }
 
-// open opens the journal for what comes after the first size bytes.
-func (s *Store) open(size int64) error {
-	file, err := os.OpenFile(s.Path(), os.O_WRONLY|unix.O_NOFOLLOW, 0)
+func syncDir(dir string) error {
+	folder, err := os.Open(dir) //nolint:gosec // the agent's folder
 	if err != nil {
 		return err
 	}
-	s.file, s.size = file, size
-	return nil
+	return errors.Join(folder.Sync(), folder.Close())
 }
 
 // read reads a journal: a regular file, not reached by a symbolic link, the effective user's own, and not too large.
-func read(path string) ([]byte, error) {
+func read(path string) ([]byte, fs.FileInfo, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) //nolint:gosec // in the agent's folder; checked below
 	if errors.Is(err, unix.ELOOP) {
-		return nil, fmt.Errorf("opening %s: it is a symbolic link, want a regular file", path)
+		return nil, nil, fmt.Errorf("opening %s: it is a symbolic link, want a regular file", path)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { _ = file.Close() }() // it was only read
 	info, err := file.Stat()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := check(info); err != nil {
-		return nil, fmt.Errorf("examining %s: %w", path, err)
+		return nil, nil, fmt.Errorf("examining %s: %w", path, err)
 	}
-	return io.ReadAll(io.LimitReader(file, MaxSize+1))
+	content, err := io.ReadAll(io.LimitReader(file, MaxSize+1))
+	return content, info, err
 }
