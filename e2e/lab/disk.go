@@ -3,8 +3,11 @@ package lab
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -68,38 +71,48 @@ func (n *Node) ProtectState(readOnly bool) error {
 	return nil
 }
 
-// file is a regular file of the state folder, which has no folders in it.
+// file is a regular file of the state folder, or a folder in it.
 type file struct {
 	mode    os.FileMode
 	content []byte
 }
 
+// readFolder reads all that is below a folder, by path from there.
 func readFolder(dir string) (map[string]file, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
 	files := map[string]file{}
-	for _, e := range entries {
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
 		info, err := e.Info()
-		if err == nil && !info.Mode().IsRegular() {
-			err = fmt.Errorf("%s is not a regular file", e.Name())
+		if err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+			err = fmt.Errorf("%s is not a regular file", path)
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		content, err := os.ReadFile(filepath.Join(dir, e.Name())) //nolint:gosec // what ReadDir found
-		if err != nil {
-			return nil, err
+		f := file{mode: info.Mode()}
+		if info.Mode().IsRegular() {
+			if f.content, err = os.ReadFile(path); err != nil { //nolint:gosec // what WalkDir found
+				return err
+			}
 		}
-		files[e.Name()] = file{info.Mode(), content}
-	}
-	return files, nil
+		name, err := filepath.Rel(dir, path)
+		files[name] = f
+		return err
+	})
+	return files, err
 }
 
 func writeFolder(dir string, files map[string]file) error {
-	for name, f := range files {
-		path := filepath.Join(dir, name)
+	for _, name := range slices.Sorted(maps.Keys(files)) { // folders before what is in them
+		f, path := files[name], filepath.Join(dir, name)
+		if f.mode.IsDir() {
+			if err := os.MkdirAll(path, f.mode.Perm()); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := os.WriteFile(path, f.content, f.mode.Perm()); err != nil {
 			return err
 		}
