@@ -40,7 +40,7 @@ test-kernel: deps-kernel control-plane ## What drives the kernel, and the scenar
 
 .PHONY: test-unit
 test-unit: ## Only the tests that need neither root nor a control plane
-	go test -count=1 ./mesh ./crypto/... ./internal/agent ./internal/house ./internal/loop ./internal/socket ./cmd/...
+	go test -count=1 ./mesh ./crypto/... ./ipam ./internal/agent ./internal/house ./internal/loop ./internal/socket ./cmd/...
 
 .PHONY: fuzz
 fuzz: ## Every fuzz target for FUZZTIME (1h)
@@ -82,6 +82,14 @@ bench-throughput: deps build ## Pod to pod through Warren against WireGuard conf
 .PHONY: bench-mesh
 bench-mesh: deps build control-plane ## One agent among 100, 1,000 and 5,000 Nodes, against the same by hand
 	go run ./bench/mesh
+
+.PHONY: bench-cni
+bench-cni: deps build control-plane ## ADD and DEL of pods against ptp and host-local, alone and 50 at once
+	go run ./bench/cni
+
+.PHONY: chaos-cni
+chaos-cni: ## FAULTS (1000) times the agent or the plugin is killed at random while pods come and go, from SEED
+	go test -count=1 -timeout 120m -v -run '^TestChaos$$' ./internal/pods -chaos.faults=$(or $(FAULTS),1000) -chaos.seed=$(or $(SEED),0)
 
 .PHONY: chaos
 chaos: deps build control-plane ## FAULTS (1000) random faults in a row from SEED; writes docs/chaos.md

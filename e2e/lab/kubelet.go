@@ -28,7 +28,7 @@ func (l *Lab) startControlPlane(ctx context.Context) error {
 	root := l.Switch()
 	control, err := cluster.Start(ctx, cluster.Options{
 		Assets: l.options.Assets, Dir: dir, Addresses: root.Addresses,
-		PodCIDRs: l.options.PodCIDRs, ServiceCIDRs: l.options.ServiceCIDRs,
+		PodCIDRs: l.options.PodCIDRs, ServiceCIDRs: l.options.ServiceCIDRs, NodeMask4: l.options.NodeMask4,
 		Start: root.start, HTTPDial: root.Dial,
 	})
 	if err != nil {

@@ -46,6 +46,8 @@ type Options struct {
 	// PodCIDRs and ServiceCIDRs are the cluster's; default 10.244.0.0/16, fd00:10:244::/48, 10.96.0.0/16 and
 	// fd00:10:96::/112, as far as PodFamilies goes. A node has a /24 and a /64.
 	PodCIDRs, ServiceCIDRs []netip.Prefix
+	// NodeMask4 is the length of a node's IPv4 pod CIDR; 0 is 24.
+	NodeMask4 int
 	// WireGuard is the agents' --wireguard; default auto.
 	WireGuard string
 	// ListenPort is the agents' --listen-port; 0 is 51820.
