@@ -41,6 +41,19 @@ func TestCoresReachNoKernelAndNoAPI(t *testing.T) {
 	})
 }
 
+// TestThePluginIsSmall: it is started for every pod, and each of these costs it milliseconds.
+func TestThePluginIsSmall(t *testing.T) {
+	deps := strings.Fields(output(t, "go", "list", "-deps", "./cmd/warren-cni"))
+	for _, heavy := range append([]string{"net/http", "crypto/tls", "github.com/warren-mesh/warren/internal/podnet"}, outside...) {
+		if slices.Contains(deps, heavy) {
+			t.Errorf("./cmd/warren-cni reaches %s", heavy)
+		}
+	}
+	if !slices.Contains(deps, "github.com/containernetworking/cni/pkg/skel") {
+		t.Errorf("./cmd/warren-cni is made of %d packages, and skel is none: this test would not see what it looks for", len(deps))
+	}
+}
+
 // reached are those of outside that a package is built from.
 func reached(t *testing.T, pkg string) (found []string) {
 	t.Helper()
