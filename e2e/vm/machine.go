@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -113,7 +114,10 @@ func (m machine) watch(qemu *exec.Cmd, r *report) (said string, err error) {
 			_ = from.Close() // it is at its end
 		})
 	}
+	// Pdeathsig is about the thread that starts it: one that another goroutine had locked meanwhile, and left, would take the machine along.
+	runtime.LockOSThread()
 	err = qemu.Run()
+	runtime.UnlockOSThread()
 	for _, to := range qemu.ExtraFiles {
 		_ = to.Close() // and so the readers end
 	}
