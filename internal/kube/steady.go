@@ -90,7 +90,21 @@ func (s *steady) WatchWithContext(ctx context.Context, o metav1.ListOptions) (ev
 		events, err = s.watch(ctx, o)
 		return err
 	})
-	return events, err
+	if err != nil {
+		return nil, err
+	}
+	return apiwatch.Filter(events, endsQuietly), nil
+}
+
+// endsQuietly leaves out the error of a watch that broke, as one does whose server is killed in the midst of an event: its end is enough,
+// and the informer watches again. After an error it would wait first, longer each time, and then list: over some outages in a row half a
+// minute. That the watch has expired it has to hear.
+func endsQuietly(e apiwatch.Event) (apiwatch.Event, bool) {
+	if e.Type != apiwatch.Error {
+		return e, true
+	}
+	err := apierrors.FromObject(e.Object)
+	return e, apierrors.IsResourceExpired(err) || apierrors.IsGone(err)
 }
 
 func (s *steady) watch(ctx context.Context, o metav1.ListOptions) (events apiwatch.Interface, err error) {

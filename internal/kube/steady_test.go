@@ -128,3 +128,44 @@ func TestPatiently(t *testing.T) {
 		})
 	})
 }
+
+// TestAWatchThatBreaksEndsQuietly: the informer hears of its end, and of an error only that it has to list anew.
+func TestAWatchThatBreaksEndsQuietly(t *testing.T) {
+	for name, c := range map[string]struct {
+		status *apierrors.StatusError
+		told   bool
+	}{
+		"a torn event": {apierrors.NewInternalError(errors.New("unable to decode an event from the watch stream")), false},
+		"it expired":   {apierrors.NewResourceExpired("too old resource version"), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake := apiwatch.NewFake()
+			s := &steady{inner: &fixed{events: fake}}
+			events, err := s.WatchWithContext(t.Context(), metav1.ListOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				fake.Error(&c.status.ErrStatus)
+				fake.Stop()
+			}()
+			told := false
+			for e := range events.ResultChan() {
+				told = told || e.Type == apiwatch.Error
+			}
+			if told != c.told {
+				t.Errorf("an error is told: %v, want %v", told, c.told)
+			}
+		})
+	}
+}
+
+// fixed has one watch.
+type fixed struct {
+	watching
+	events apiwatch.Interface
+}
+
+func (f *fixed) WatchWithContext(context.Context, metav1.ListOptions) (apiwatch.Interface, error) {
+	return f.events, nil
+}
