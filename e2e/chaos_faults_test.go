@@ -223,23 +223,8 @@ func (c *chaos) join(ctx context.Context) error {
 	if err := c.populate(ctx, n); err != nil {
 		return err
 	}
-	if err := c.wait(ctx, func(ctx context.Context) error { return c.callsFirst(ctx, n) }); err != nil {
-		return fmt.Errorf("from %s: %w", n.Name, err)
-	}
 	if err := c.waitConnected(ctx); err != nil {
 		return fmt.Errorf("with %s: %w", n.Name, err)
-	}
-	return nil
-}
-
-// callsFirst pings a pod of every other node. Where both ends of two nodes without a session call at the very same moment, as a matrix
-// of pings does, WireGuard lets go of both handshakes and waits 5 s, and then may again.
-func (c *chaos) callsFirst(ctx context.Context, n *lab.Node) error {
-	from := &n.Pod(podNames[0]).Host
-	for _, name := range anyNode {
-		if err := quickPing(ctx, from, c.Node(name).Pod(podNames[0]).Addresses[0]); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
 	}
 	return nil
 }
