@@ -213,15 +213,14 @@ func (a *Agent) mesh(ctx context.Context) error {
 	}
 	a.events = recorder
 	a.podEvents.Store(recorder)
-	nodes, err := a.kube.Watch(ctx, func() {
+	ctx, stop := context.WithCancel(ctx)
+	a.nodes = a.kube.Watch(ctx, func() {
 		a.reconcileLoop.Trigger()
 		a.publishLoop.Trigger()
 	})
-	if err != nil {
-		return fmt.Errorf("watching the API server: %w", err)
-	}
-	a.nodes = nodes
-	if err := nodes.WaitForSync(ctx); err != nil {
+	defer a.nodes.Wait()
+	defer stop()
+	if err := a.nodes.WaitForSync(ctx); err != nil {
 		return fmt.Errorf("waiting for all Nodes: %w", err)
 	}
 	group, ctx := errgroup.WithContext(ctx)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 
@@ -27,4 +28,10 @@ func readClaim(e apiwatch.Event) apiwatch.Event {
 	}
 	e.Object = seenMetadata(&partial.ObjectMeta)
 	return e
+}
+
+// unreadable is the event that ends a watch which cannot be read.
+func unreadable(err error) apiwatch.Event {
+	status := apierrors.NewInternalError(err).Status()
+	return apiwatch.Event{Type: apiwatch.Error, Object: &status}
 }

@@ -1,4 +1,4 @@
-// Package kube is Warren's way to the Kubernetes API and the only importer of client-go: informers become mesh.Nodes,
+// Package kube is Warren's way to the Kubernetes API and the only importer of client-go: Nodes become mesh.Nodes,
 // claims become annotations. It decides nothing, and logs through klog only.
 package kube
 

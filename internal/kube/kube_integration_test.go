@@ -177,10 +177,8 @@ type follower struct {
 func follow(t *testing.T, client *Client) *follower {
 	t.Helper()
 	f := &follower{changes: make(chan struct{}, 10000)}
-	w, err := client.Watch(t.Context(), func() { f.changes <- struct{}{} })
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := client.Watch(t.Context(), func() { f.changes <- struct{}{} })
+	t.Cleanup(w.Wait)
 	f.Watcher = w
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

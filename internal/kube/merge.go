@@ -7,16 +7,20 @@ import (
 )
 
 // merge makes one watch of two. It ends with either of them, and with an error of either.
-func (s *nodeSource) merge(rows, claims apiwatch.Interface) apiwatch.Interface {
+func (s *nodeSource) merge(rows *rowWatch, claims apiwatch.Interface) apiwatch.Interface {
 	out, ended := make(chan apiwatch.Event), make(chan struct{})
 	merged := apiwatch.NewProxyWatcher(out)
 	s.ended = ended
 	go func() {
 		defer close(ended)
 		defer close(out)
-		defer rows.Stop()
-		defer claims.Stop()
-		s.pass(rows.ResultChan(), claims.ResultChan(), func(e apiwatch.Event) bool {
+		defer func() {
+			claims.Stop()
+			rows.Stop()
+			for range rows.ResultChan() { // Its decoder may be at work yet.
+			}
+		}()
+		s.pass(rows, claims.ResultChan(), func(e apiwatch.Event) bool {
 			select {
 			case out <- e:
 				return true
@@ -28,44 +32,56 @@ func (s *nodeSource) merge(rows, claims apiwatch.Interface) apiwatch.Interface {
 	return merged
 }
 
-// pass hands events on until there are no more, or hand says that nobody wants any. After each it tells, by a bookmark, how far the one
-// that is ahead has come: the reflector has one resource version for both.
-func (s *nodeSource) pass(rows, claims <-chan apiwatch.Event, hand func(apiwatch.Event) bool, stop <-chan struct{}) {
-	var reader rowReader
+// pass hands events on until there are no more, or hand says that nobody wants any. The reflector has one resource version for both: it is
+// told of the one that is ahead, by a bookmark, after each event and at the end.
+func (s *nodeSource) pass(rows *rowWatch, claims <-chan apiwatch.Event, hand func(apiwatch.Event) bool, stop <-chan struct{}) {
+	mark := func() bool {
+		m := &seenNode{ObjectMeta: metav1.ObjectMeta{ResourceVersion: later(s.rowsAt, s.claimsAt)}}
+		return hand(apiwatch.Event{Type: apiwatch.Bookmark, Object: m})
+	}
 	for {
 		var e apiwatch.Event
-		var ok, told bool
-		var at *string
+		var ok bool
+		told, at := true, &s.rowsAt
 		select {
 		case <-stop:
+			s.catchUp(rows)
 			return
-		case e, ok = <-rows:
-			e, at = reader.read(e), &s.rowsAt
-			told = s.tells(e)
+		case e, ok = <-rows.ResultChan():
 		case e, ok = <-claims:
 			e, at = readClaim(e), &s.claimsAt
-			told = e.Type != apiwatch.Deleted // from the label's selection: whether a Node is there is for the rows to say
+			// From the label's selection: whether a Node is there is for the rows to say.
+			told = e.Type != apiwatch.Deleted && e.Type != apiwatch.Bookmark
 		}
-		switch {
-		case !ok, told && e.Type != apiwatch.Bookmark && !hand(e), e.Type == apiwatch.Error:
+		if !ok {
+			s.catchUp(rows)
+			mark()
+			return
+		}
+		if told && !hand(e) || e.Type == apiwatch.Error {
 			return
 		}
 		*at = e.Object.(*seenNode).ResourceVersion
-		mark := &seenNode{ObjectMeta: metav1.ObjectMeta{ResourceVersion: later(s.rowsAt, s.claimsAt)}}
-		if !hand(apiwatch.Event{Type: apiwatch.Bookmark, Object: mark}) {
+		if !mark() {
 			return
 		}
 	}
 }
 
+// catchUp counts the rows that were passed over since the last that was told of. All that were told of have been handed on.
+func (s *nodeSource) catchUp(rows *rowWatch) {
+	if at := rows.passed(); at != "" {
+		s.rowsAt = at
+	}
+}
+
 // tells says whether a row is handed on: not, where a Node that is known has changed, which most are.
-func (s *nodeSource) tells(e apiwatch.Event) bool {
-	row, ok := e.Object.(*seenNode)
-	if !ok || e.Type != apiwatch.Modified {
+func (s *nodeSource) tells(event apiwatch.EventType, node string) bool {
+	if event != apiwatch.Modified {
 		return true
 	}
-	_, bare := s.bare[row.Name]
-	return bare || s.nodes.lacks(row.Name)
+	_, bare := s.bare[node]
+	return bare || s.nodes.lacks(node)
 }
 
 // later is the larger of two resource versions.

@@ -2,8 +2,11 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"io"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,13 +18,34 @@ import (
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 )
 
-// table is an event's table: its first has columns.
-func table(version, name string, columns ...string) *metav1.Table {
-	t := &metav1.Table{ListMeta: metav1.ListMeta{ResourceVersion: version}, Rows: []metav1.TableRow{{Cells: []any{"Ready", name, 1.5}}}}
+// rowPipe is a stream of rows. What is sent returns once it was read.
+type rowPipe struct {
+	*io.PipeReader
+	w      *io.PipeWriter
+	closed atomic.Bool
+}
+
+func newRowPipe() *rowPipe {
+	r, w := io.Pipe()
+	return &rowPipe{PipeReader: r, w: w}
+}
+
+func (p *rowPipe) Close() error {
+	p.closed.Store(true)
+	return p.PipeReader.Close()
+}
+
+// send sends one row. The first has the names of the columns.
+func (p *rowPipe) send(event apiwatch.EventType, version, name string, columns ...string) {
+	table := metav1.Table{ListMeta: metav1.ListMeta{ResourceVersion: version}, Rows: []metav1.TableRow{{Cells: []any{"Ready", name, 1.5}}}}
 	for _, column := range columns {
-		t.ColumnDefinitions = append(t.ColumnDefinitions, metav1.TableColumnDefinition{Name: column})
+		table.ColumnDefinitions = append(table.ColumnDefinitions, metav1.TableColumnDefinition{Name: column})
 	}
-	return t
+	p.encode(event, table)
+}
+
+func (p *rowPipe) encode(event apiwatch.EventType, object any) {
+	_ = json.NewEncoder(p.w).Encode(map[string]any{"type": event, "object": object}) // fails once nobody reads
 }
 
 var nodeColumns = []string{"Status", "Name", "Age"}
@@ -33,7 +57,8 @@ func partial(node *corev1.Node) *metav1.PartialObjectMetadata {
 // twoStreams are a source's, of a set that knows n2 with pod CIDRs and n3 without.
 type twoStreams struct {
 	*nodeSource
-	rows, claims *apiwatch.FakeWatcher
+	rows   *rowPipe
+	claims *apiwatch.FakeWatcher
 	// version is the list's.
 	version string
 	// from are the resource versions that they began at.
@@ -50,8 +75,8 @@ func newTwoStreams(t *testing.T) *twoStreams {
 	two.list = func(context.Context, metav1.ListOptions) (*corev1.NodeList, error) {
 		return &corev1.NodeList{ListMeta: metav1.ListMeta{ResourceVersion: two.version}, Items: listed}, nil
 	}
-	two.watchRows = func(_ context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
-		two.rows, two.from = apiwatch.NewFake(), []string{o.ResourceVersion}
+	two.watchRows = func(_ context.Context, o metav1.ListOptions) (io.ReadCloser, error) {
+		two.rows, two.from = newRowPipe(), []string{o.ResourceVersion}
 		return two.rows, nil
 	}
 	two.watchClaims = func(_ context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
@@ -113,25 +138,29 @@ func TestWhatIsToldOfTwoStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		two := newTwoStreams(t)
 		merged := two.watch(t, "10", "10")
+		row := func(event apiwatch.EventType, version, name string) func() {
+			return func() { two.rows.send(event, version, name) }
+		}
 		for _, c := range []struct {
 			name string
 			do   func()
 			want []string
 		}{
-			{"a heartbeat", func() { two.rows.Modify(table("11", "n2", nodeColumns...)) }, []string{"BOOKMARK  11"}},
-			{"one of a Node without pod CIDRs", func() { two.rows.Modify(table("12", "n3")) }, []string{"MODIFIED n3 12", "BOOKMARK  12"}},
-			{"one of a Node that nobody knows", func() { two.rows.Modify(table("13", "n4")) }, []string{"MODIFIED n4 13", "BOOKMARK  13"}},
-			{"one of the own Node", func() { two.rows.Modify(table("14", "n1")) }, []string{"BOOKMARK  14"}},
-			{"a Node that is new", func() { two.rows.Add(table("15", "n5")) }, []string{"ADDED n5 15", "BOOKMARK  15"}},
+			{"a heartbeat", func() { two.rows.send(apiwatch.Modified, "11", "n2", nodeColumns...) }, nil},
+			{"one of a Node without pod CIDRs", row(apiwatch.Modified, "12", "n3"), []string{"MODIFIED n3 12", "BOOKMARK  12"}},
+			{"one of a Node that nobody knows", row(apiwatch.Modified, "13", "n4"), []string{"MODIFIED n4 13", "BOOKMARK  13"}},
+			{"one of the own Node", row(apiwatch.Modified, "14", "n1"), nil},
+			{"a Node that is new", row(apiwatch.Added, "15", "n5"), []string{"ADDED n5 15", "BOOKMARK  15"}},
 			{"a Node made anew", func() {
-				two.rows.Delete(table("16", "n2"))
-				two.rows.Add(table("17", "n2"))
+				two.rows.send(apiwatch.Deleted, "16", "n2")
+				two.rows.send(apiwatch.Added, "17", "n2")
 			}, []string{"DELETED n2 16", "BOOKMARK  16", "ADDED n2 17", "BOOKMARK  17"}},
 			{"a claim, late", func() { two.claims.Add(partial(aNode("a", "11"))) }, []string{"ADDED n2 11", "BOOKMARK  17"}},
 			{"and again", func() { two.claims.Modify(partial(aNode("a", "18"))) }, []string{"MODIFIED n2 18", "BOOKMARK  18"}},
 			{"its label goes", func() { two.claims.Delete(partial(aNode("a", "19"))) }, []string{"BOOKMARK  19"}},
-			{"a claim's bookmark", func() { two.claims.Action(apiwatch.Bookmark, partial(aNode("", "21"))) }, []string{"BOOKMARK  21"}},
-			{"a row's", func() { two.rows.Action(apiwatch.Bookmark, table("20", "")) }, []string{"BOOKMARK  21"}},
+			{"a row's bookmark", row(apiwatch.Bookmark, "20", ""), nil},
+			{"a claim's", func() { two.claims.Action(apiwatch.Bookmark, partial(aNode("", "21"))) }, []string{"BOOKMARK  21"}},
+			{"a heartbeat at the end", row(apiwatch.Modified, "22", "n2"), nil},
 		} {
 			go c.do()
 			wantTold(t, merged, c.want...)
@@ -139,9 +168,9 @@ func TestWhatIsToldOfTwoStreams(t *testing.T) {
 				t.Fatal(c.name)
 			}
 		}
-		merged.Stop()
-		wantTold(t, merged, "end")
-		two.watch(t, "20", "21").Stop()
+		_ = two.rows.w.Close()
+		wantTold(t, merged, "BOOKMARK  22", "end")
+		two.watch(t, "22", "21").Stop()
 	})
 }
 
@@ -152,17 +181,19 @@ func TestTwoStreamsEndAsOne(t *testing.T) {
 		do   func(two *twoStreams)
 		want []string
 	}{
-		"the rows end":            {func(two *twoStreams) { two.rows.Stop() }, []string{"end"}},
-		"the claims end":          {func(two *twoStreams) { two.claims.Stop() }, []string{"end"}},
-		"an error of the rows":    {func(two *twoStreams) { two.rows.Error(gone) }, []string{"ERROR Expired", "end"}},
+		"the rows end":            {func(two *twoStreams) { _ = two.rows.w.Close() }, []string{"BOOKMARK  10", "end"}},
+		"the rows are torn":       {func(two *twoStreams) { _ = two.rows.w.CloseWithError(io.ErrUnexpectedEOF) }, []string{"BOOKMARK  10", "end"}},
+		"the claims end":          {func(two *twoStreams) { two.claims.Stop() }, []string{"BOOKMARK  10", "end"}},
+		"an error of the rows":    {func(two *twoStreams) { two.rows.encode(apiwatch.Error, gone) }, []string{"ERROR Expired", "end"}},
+		"rows that are no JSON":   {func(two *twoStreams) { _, _ = io.WriteString(two.rows.w, "<html>") }, []string{"ERROR InternalError", "end"}},
 		"an error of the claims":  {func(two *twoStreams) { two.claims.Error(gone) }, []string{"ERROR Expired", "end"}},
-		"a row without columns":   {func(two *twoStreams) { two.rows.Add(table("11", "n2")) }, []string{"ERROR InternalError", "end"}},
-		"a row without a name":    {func(two *twoStreams) { two.rows.Add(table("11", "n2", "A", "B", "Name")) }, []string{"ERROR InternalError", "end"}},
-		"a row of fewer columns":  {func(two *twoStreams) { two.rows.Add(table("11", "n2", "A", "B", "C", "Name")) }, []string{"ERROR InternalError", "end"}},
-		"a row that is no table":  {func(two *twoStreams) { two.rows.Add(aNode("a", "11")) }, []string{"ERROR InternalError", "end"}},
+		"a row without columns":   {func(two *twoStreams) { two.rows.send(apiwatch.Added, "11", "n2") }, []string{"ERROR InternalError", "end"}},
+		"a row without a name":    {func(two *twoStreams) { two.rows.send(apiwatch.Added, "11", "n2", "A", "B", "Name") }, []string{"ERROR InternalError", "end"}},
+		"a row of fewer columns":  {func(two *twoStreams) { two.rows.send(apiwatch.Added, "11", "n2", "A", "B", "C", "Name") }, []string{"ERROR InternalError", "end"}},
+		"a row that is no table":  {func(two *twoStreams) { two.rows.encode(apiwatch.Added, aNode("a", "11")) }, []string{"ERROR InternalError", "end"}},
 		"a claim that is a Node":  {func(two *twoStreams) { two.claims.Add(aNode("a", "11")) }, []string{"ERROR InternalError", "end"}},
 		"nobody wants more":       {func(two *twoStreams) { two.ended = nil }, nil},
-		"nobody wants what there": {func(two *twoStreams) { two.rows.Add(table("11", "n2", nodeColumns...)) }, nil},
+		"nobody wants what there": {func(two *twoStreams) { two.rows.send(apiwatch.Added, "11", "n2", nodeColumns...) }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // which fails where a goroutine is left
@@ -176,7 +207,7 @@ func TestTwoStreamsEndAsOne(t *testing.T) {
 				synctest.Wait()
 				merged.Stop()
 				<-ended
-				if !two.rows.IsStopped() || !two.claims.IsStopped() {
+				if !two.rows.closed.Load() || !two.claims.IsStopped() {
 					t.Error("a watch goes on")
 				}
 			})
@@ -192,7 +223,7 @@ func TestAListMayNotHaveArrived(t *testing.T) {
 		granted.Name = "n3"
 		two.nodes.set(seenWhole(granted))
 		merged := two.watch(t, "10", "10")
-		go two.rows.Modify(table("11", "n3", nodeColumns...))
+		go two.rows.send(apiwatch.Modified, "11", "n3", nodeColumns...)
 		wantTold(t, merged, "MODIFIED n3 11", "BOOKMARK  11")
 		merged.Stop()
 	})
@@ -203,16 +234,16 @@ func TestTwoStreamsBeginTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		two := newTwoStreams(t)
 		two.fail = errors.New("on purpose")
-		if _, err := two.WatchWithContext(t.Context(), metav1.ListOptions{}); !errors.Is(err, two.fail) || !two.rows.IsStopped() {
-			t.Errorf("error %v, and the rows have ended: %v", err, two.rows.IsStopped())
+		if _, err := two.WatchWithContext(t.Context(), metav1.ListOptions{}); !errors.Is(err, two.fail) || !two.rows.closed.Load() {
+			t.Errorf("error %v, and the rows have ended: %v", err, two.rows.closed.Load())
 		}
 		two.fail = nil
 		merged := two.watch(t, "10", "10")
-		go two.rows.Add(table("11", "n5", nodeColumns...))
+		go two.rows.send(apiwatch.Added, "11", "n5", nodeColumns...)
 		synctest.Wait()
 		merged.Stop()
 		merged = two.watch(t, "10", "10")
-		go two.rows.Add(table("11", "n5", nodeColumns...))
+		go two.rows.send(apiwatch.Added, "11", "n5", nodeColumns...)
 		wantTold(t, merged, "ADDED n5 11", "BOOKMARK  11")
 		merged.Stop()
 		two.watch(t, "11", "10").Stop()
@@ -234,7 +265,7 @@ func TestTwoStreamsBeginTogether(t *testing.T) {
 	})
 }
 
-// TestAListThatIsOld: no watch begins from it, so that the informer lists anew.
+// TestAListThatIsOld: no watch begins from it, so that the reflector lists anew.
 func TestAListThatIsOld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		two := newTwoStreams(t)

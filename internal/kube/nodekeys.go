@@ -18,23 +18,10 @@ type keySet struct {
 	holder map[identity.PublicKey]string
 }
 
-// newKeyInformer follows NodeKeys.
-func (c *Client) newKeyInformer() cache.SharedIndexInformer {
+// listKeys lists and watches NodeKeys.
+func (c *Client) listKeys() *steady {
 	lists := cache.NewListWatchFromClient(c.keys, v1alpha1.ResourceNodeKeys, metav1.NamespaceAll, fields.Everything())
-	keys := c.steady(lists, v1alpha1.GroupVersion.WithResource(v1alpha1.ResourceNodeKeys))
-	return cache.NewSharedIndexInformer(keys, &v1alpha1.NodeKey{}, 0, nil)
-}
-
-// stripKey is the informer's transform: it keeps name and spec.
-func stripKey(obj any) (any, error) {
-	k, ok := obj.(*v1alpha1.NodeKey)
-	if !ok {
-		return obj, nil
-	}
-	return &v1alpha1.NodeKey{
-		ObjectMeta: metav1.ObjectMeta{Name: k.Name, UID: k.UID, ResourceVersion: k.ResourceVersion},
-		Spec:       k.Spec,
-	}, nil
+	return c.steady(lists, v1alpha1.GroupVersion.WithResource(v1alpha1.ResourceNodeKeys))
 }
 
 // set says whether anybody holds another key now. A NodeKey whose name is not its key's counts for nothing: by its name alone the

@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/warren-mesh/warren/api/v1alpha1"
 	"github.com/warren-mesh/warren/crypto/identity"
@@ -55,7 +54,7 @@ func TestKeySet(t *testing.T) {
 func TestKeysMakeSnapshotsAnew(t *testing.T) {
 	w := &Watcher{nodes: nodeSet{ownName: "n1"}}
 	changes := 0
-	keys := handler[*v1alpha1.NodeKey](w.keysChanged(func() { changes++ }), w.keys.set, w.keys.remove)
+	keys := newMirror(w.keysChanged(func() { changes++ }), w.keys.set, w.keys.remove)
 	holder := func() string { return w.Snapshot().Nodes[0].KeyHolder }
 
 	node := fullNode("n2")
@@ -64,12 +63,12 @@ func TestKeysMakeSnapshotsAnew(t *testing.T) {
 	if got := holder(); got != "" {
 		t.Errorf("before there is a NodeKey %q has it", got)
 	}
-	keys.OnAdd(nodeKey(testKey(1), "n2"), false)
+	add(t, keys, nodeKey(testKey(1), "n2"))
 	if got := holder(); got != "n2" || changes != 1 {
 		t.Errorf("with the NodeKey %q has it, %d changes", got, changes)
 	}
 	before := w.Snapshot()
-	keys.OnDelete(cache.DeletedFinalStateUnknown{Key: v1alpha1.NodeKeyName(testKey(1))})
+	replace(t, keys)
 	if got := holder(); got != "" || changes != 2 {
 		t.Errorf("without the NodeKey %q has it, %d changes", got, changes)
 	}

@@ -83,7 +83,7 @@ func (s *nodeSet) answer(asked *heldNode, whole *seenNode) (changed, again bool)
 	}
 }
 
-// setOwn takes over the own Node, stripped, and says whether anything that we read is different now.
+// setOwn takes over the own Node and says whether anything that we read is different now.
 func (s *nodeSet) setOwn(node *corev1.Node) bool {
 	seen, own := seenWhole(node), readOwn(node)
 	s.mu.Lock()

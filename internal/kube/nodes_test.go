@@ -11,7 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/warren-mesh/warren/crypto/identity"
 	"github.com/warren-mesh/warren/mesh"
@@ -56,7 +55,7 @@ func TestNodeSetTellsChanges(t *testing.T) {
 		step.change(nodes[step.node])
 		var got bool
 		if node := nodes[step.node]; step.node == "n1" {
-			got = set.setOwn(stripped(t, node))
+			got = set.setOwn(node)
 			if ignored, ask := set.set(seenWhole(node)); ignored || ask {
 				t.Errorf("%s: the own Node's metadata are not ignored", step.name)
 			}
@@ -77,7 +76,7 @@ func TestNodeSetSnapshot(t *testing.T) {
 	for _, name := range []string{"n3", "n1", "n2"} {
 		set.set(seenWhole(fullNode(name)))
 	}
-	set.setOwn(stripped(t, fullNode("n2")))
+	set.setOwn(fullNode("n2"))
 	before, own := set.snapshot(nobody)
 	if !own.Exists {
 		t.Error("the own Node is not seen")
@@ -103,19 +102,6 @@ func names[T any](items []T, name func(T) string) (texts []string) {
 		texts = append(texts, name(item))
 	}
 	return texts
-}
-
-func TestHandlerForgetsWhatVanishedUnseen(t *testing.T) {
-	set := &nodeSet{ownName: "n1"}
-	changes := 0
-	h := handler[*corev1.Node](func() { changes++ }, set.setOwn, set.removeOwn)
-	h.OnAdd(fullNode("n2"), true)
-	h.OnUpdate(fullNode("n2"), fullNode("n2"))
-	h.OnDelete(cache.DeletedFinalStateUnknown{Key: "n2"})
-	h.OnDelete(fullNode("n2"))
-	if nodes, _ := set.snapshot(nobody); len(nodes) != 0 || changes != 2 {
-		t.Errorf("%d nodes, %d changes; want none and 2", len(nodes), changes)
-	}
 }
 
 // TestSnapshotsFollowRandomChanges: what is put together of changes is what would be made anew, in order, and a snapshot stays as it was.

@@ -45,12 +45,12 @@ func (o Own) Publishes(claim mesh.Claim) bool {
 	return o.Exists && maps.Equal(o.Published, claim.Annotations())
 }
 
-// readOwn reads a stripped Node.
+// readOwn reads the own Node.
 func readOwn(node *corev1.Node) Own {
 	own := Own{Exists: true, UID: string(node.UID)}
-	own.EndpointOverride = node.Annotations[mesh.AnnotationEndpointOverride]
+	own.Published = keepAnnotations(node.Annotations)
+	own.EndpointOverride = own.Published[mesh.AnnotationEndpointOverride]
 	_, own.Labelled = node.Labels[mesh.LabelChanged]
-	own.Published = maps.Clone(node.Annotations)
 	delete(own.Published, mesh.AnnotationEndpointOverride)
 	for _, condition := range node.Status.Conditions {
 		if condition.Type == corev1.NodeNetworkUnavailable {

@@ -81,7 +81,7 @@ func TestReadAddresses(t *testing.T) {
 }
 
 func TestReadOwn(t *testing.T) {
-	got := readOwn(stripped(t, fullNode("n1")))
+	got := readOwn(fullNode("n1"))
 	want := Own{
 		Exists:             true,
 		UID:                "uid-1",
@@ -102,17 +102,17 @@ func TestOwnPublishes(t *testing.T) {
 	node.Annotations = claim.Annotations()
 	node.Annotations[mesh.AnnotationEndpointOverride] = "192.0.2.9:51820"
 	node.Annotations["foreign"] = "x"
-	if own := readOwn(stripped(t, node)); !own.Publishes(claim) {
+	if own := readOwn(node); !own.Publishes(claim) {
 		t.Errorf("the claim stands on the Node, and is not seen in %v", own.Published)
 	}
 	for name := range claim.Annotations() {
 		broken := node.DeepCopy()
 		delete(broken.Annotations, name)
-		if readOwn(stripped(t, broken)).Publishes(claim) {
+		if readOwn(broken).Publishes(claim) {
 			t.Errorf("%s is gone, and nobody sees it", name)
 		}
 		broken.Annotations[name] = "changed"
-		if readOwn(stripped(t, broken)).Publishes(claim) {
+		if readOwn(broken).Publishes(claim) {
 			t.Errorf("%s is changed, and nobody sees it", name)
 		}
 	}

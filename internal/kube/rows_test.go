@@ -2,13 +2,16 @@ package kube
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 )
 
@@ -39,22 +42,43 @@ func TestRowsAreAskedForAndRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := client.watchRows(t.Context(), metav1.ListOptions{ResourceVersion: "10"})
+	body, err := client.watchRows(t.Context(), metav1.ListOptions{ResourceVersion: "10"})
 	if err != nil {
 		t.Fatal(err)
 	}
+	rows := newRowWatch(body, func(apiwatch.EventType, string) bool { return true })
 	defer rows.Stop()
-	var reader rowReader
 	var got []string
 	for e := range rows.ResultChan() {
-		e = reader.read(e)
 		if row, ok := e.Object.(*seenNode); ok {
 			got = append(got, fmt.Sprintf("%s %q %s", e.Type, row.Name, row.ResourceVersion))
 		} else if !apierrors.IsResourceExpired(apierrors.FromObject(e.Object)) {
 			t.Errorf("an expired version is told as %+v", e)
 		}
 	}
-	if diff := cmp.Diff([]string{`ADDED "n2" 11`, `MODIFIED "n2" 12`, `BOOKMARK "" 13`}, got); diff != "" {
+	if diff := cmp.Diff([]string{`ADDED "n2" 11`, `MODIFIED "n2" 12`}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	if at := rows.passed(); at != "13" {
+		t.Errorf("the bookmark leads to %q", at)
+	}
+}
+
+// FuzzRows: whatever comes in place of rows, it is read to its end or refused.
+func FuzzRows(f *testing.F) {
+	f.Add(rowLines)
+	f.Add(`{"type":"ADDED","object":{"rows":[{"cells":[null]}],"columnDefinitions":[{"name":"Name"}]}}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		d := newRowDecoder(io.NopCloser(strings.NewReader(text)), func(event apiwatch.EventType, _ string) bool { return event != apiwatch.Modified })
+		for range strings.Count(text, "{") + 1 {
+			event, object, err := d.Decode()
+			if err != nil {
+				return
+			}
+			if row, ok := object.(*seenNode); ok != (event != apiwatch.Error) || ok && row.Name == "" {
+				t.Fatalf("%s of %#v", event, object)
+			}
+		}
+		t.Fatal("there are more events than there can be")
+	})
 }

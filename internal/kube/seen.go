@@ -11,7 +11,7 @@ import (
 	"github.com/warren-mesh/warren/mesh"
 )
 
-// seenNode is what the informer of all Nodes keeps of one: parsed once, when it comes.
+// seenNode is what is kept of one Node: parsed once, when it comes.
 type seenNode struct {
 	metav1.TypeMeta
 	// ObjectMeta has the name, the resource version and, but for a row, the UID; and nothing else.

@@ -17,23 +17,11 @@ type serviceSet struct {
 	byName map[string][]netip.Prefix
 }
 
-// newServiceInformer follows ServiceCIDRs.
-func (c *Client) newServiceInformer() cache.SharedIndexInformer {
+// listServices lists and watches ServiceCIDRs.
+func (c *Client) listServices() *steady {
 	resource := networkingv1.SchemeGroupVersion.WithResource("servicecidrs")
 	lists := cache.NewListWatchFromClient(c.reads.NetworkingV1().RESTClient(), resource.Resource, metav1.NamespaceAll, fields.Everything())
-	return cache.NewSharedIndexInformer(c.steady(lists, resource), &networkingv1.ServiceCIDR{}, 0, nil)
-}
-
-// stripService is the informer's transform: it keeps name and CIDRs.
-func stripService(obj any) (any, error) {
-	c, ok := obj.(*networkingv1.ServiceCIDR)
-	if !ok {
-		return obj, nil
-	}
-	return &networkingv1.ServiceCIDR{
-		ObjectMeta: metav1.ObjectMeta{Name: c.Name, UID: c.UID, ResourceVersion: c.ResourceVersion},
-		Spec:       c.Spec,
-	}, nil
+	return c.steady(lists, resource)
 }
 
 // set says whether the CIDRs are different now. One that is being deleted, or not ready, counts like the others: Services

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,22 +20,22 @@ var nodesResource = corev1.SchemeGroupVersion.WithResource("nodes")
 // pageSize is how many Nodes are read at once: some MiB, and in memory several times that.
 const pageSize = 250
 
-// newNodeInformer follows all Nodes as far as they matter to other nodes. It lists them whole, and watches neither them nor their
+// listNodes lists and watches all Nodes as far as they matter to other nodes. It lists them whole, and watches neither them nor their
 // metadata: a kubelet that reports its status, every 10 s to 5 min, sends each watcher the images on its node, or who set which field of
 // it. Rows say which Nodes there are, and are enough to read one whole that is not known (reader.go); claims come with the label that
 // says that they changed. What a Node's heartbeats cost is its row.
-func (c *Client) newNodeInformer(nodes *nodeSet) cache.SharedIndexInformer {
-	return cache.NewSharedIndexInformer(c.steady(c.newNodeSource(nodes), nodesResource), &seenNode{}, 0, nil)
+func (c *Client) listNodes(nodes *nodeSet) *steady {
+	return c.steady(c.newNodeSource(nodes), nodesResource)
 }
 
-// newOwnInformer follows the own Node whole.
-func (c *Client) newOwnInformer() cache.SharedIndexInformer {
+// listOwn lists and watches the own Node whole.
+func (c *Client) listOwn() *steady {
 	node := fields.OneTermEqualSelector(metav1.ObjectNameField, c.node)
 	lists := cache.NewListWatchFromClient(c.reads.CoreV1().RESTClient(), nodesResource.Resource, metav1.NamespaceAll, node)
-	return cache.NewSharedIndexInformer(c.steady(lists, nodesResource), &corev1.Node{}, 0, nil)
+	return c.steady(lists, nodesResource)
 }
 
-// nodeSource lists and watches for the informer: one list or one watch at a time.
+// nodeSource lists and watches for the reflector: one list or one watch at a time.
 type nodeSource struct {
 	// nodes say which rows are of interest, and bare are those that waited for something in the last list: nodes may not have it yet.
 	nodes *nodeSet
@@ -45,7 +46,8 @@ type nodeSource struct {
 	// page is how many Nodes are read at once.
 	page int64
 
-	watchRows, watchClaims func(ctx context.Context, o metav1.ListOptions) (apiwatch.Interface, error)
+	watchRows   func(ctx context.Context, o metav1.ListOptions) (io.ReadCloser, error)
+	watchClaims func(ctx context.Context, o metav1.ListOptions) (apiwatch.Interface, error)
 	// rowsAt and claimsAt are the resource versions up to which each was handed on. The last watch changes them until it has ended.
 	rowsAt, claimsAt string
 	ended            chan struct{}
@@ -62,7 +64,7 @@ var (
 	_ cache.ListerWatcherWithContext = (*nodeSource)(nil)
 )
 
-// IsWatchListSemanticsUnSupported keeps the informer from listing by a watch.
+// IsWatchListSemanticsUnSupported keeps the reflector from listing by a watch.
 func (*nodeSource) IsWatchListSemanticsUnSupported() bool { return true }
 
 // List implements cache.ListerWatcher.
@@ -120,17 +122,17 @@ func (s *nodeSource) WatchWithContext(ctx context.Context, o metav1.ListOptions)
 		return nil, apierrors.NewResourceExpired("the last list is old: listing anew")
 	}
 	o.ResourceVersion = s.rowsAt
-	rows, err := s.watchRows(ctx, o)
+	body, err := s.watchRows(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	o.ResourceVersion = s.claimsAt
 	claims, err := s.watchClaims(ctx, o)
 	if err != nil {
-		rows.Stop()
+		_ = body.Close()
 		return nil, err
 	}
-	return s.merge(rows, claims), nil
+	return s.merge(newRowWatch(body, s.tells), claims), nil
 }
 
 // settle waits for the last watch, which was stopped.

@@ -20,7 +20,7 @@ import (
 	"k8s.io/client-go/util/watchlist"
 )
 
-// Waits between attempts to reach an API server that is away. An informer's own go up to 30 to 60 s, and grow over several outages: so long
+// Waits between attempts to reach an API server that is away. A reflector's own go up to 30 to 60 s, and grow over several outages: so long
 // a node would be deaf to the others. With these, a cluster of 5,000 nodes asks some thousand times a second at most, and is refused
 // before it costs anything.
 const (
@@ -32,11 +32,13 @@ const (
 //
 // The store's resource versions are those of then: a watch from what was last seen here would wait, without an error, until the store has
 // come that far again, and what happens before that would never be told. So after a watch that ended before its time, the store's present
-// version is asked for; where that is older, the watch has expired, and the informer lists anew.
+// version is asked for; where that is older, the watch has expired, and the reflector lists anew.
 type steady struct {
 	inner cache.ListerWatcherWithContext
 	// present reads the resource version that the store has now.
 	present func(ctx context.Context) (string, error)
+	// failed is told of a list that failed; may be nil.
+	failed func(error)
 
 	mu sync.Mutex // guards due
 	// due is when the last watch ends of itself; zero before the first.
@@ -79,6 +81,9 @@ func (s *steady) Watch(o metav1.ListOptions) (apiwatch.Interface, error) {
 func (s *steady) ListWithContext(ctx context.Context, o metav1.ListOptions) (list runtime.Object, err error) {
 	err = patiently(ctx, func() error {
 		list, err = s.inner.ListWithContext(ctx, o)
+		if err != nil && s.failed != nil {
+			s.failed(err)
+		}
 		return err
 	})
 	return list, err
@@ -97,8 +102,7 @@ func (s *steady) WatchWithContext(ctx context.Context, o metav1.ListOptions) (ev
 }
 
 // endsQuietly leaves out the error of a watch that broke, as one does whose server is killed in the midst of an event: its end is enough,
-// and the informer watches again. After an error it would wait first, longer each time, and then list: over some outages in a row half a
-// minute. That the watch has expired it has to hear.
+// and the reflector watches again. After an error it would wait first, and then list. That the watch has expired it has to hear.
 func endsQuietly(e apiwatch.Event) (apiwatch.Event, bool) {
 	if e.Type != apiwatch.Error {
 		return e, true

@@ -129,7 +129,7 @@ func TestPatiently(t *testing.T) {
 	})
 }
 
-// TestAWatchThatBreaksEndsQuietly: the informer hears of its end, and of an error only that it has to list anew.
+// TestAWatchThatBreaksEndsQuietly: the reflector hears of its end, and of an error only that it has to list anew.
 func TestAWatchThatBreaksEndsQuietly(t *testing.T) {
 	for name, c := range map[string]struct {
 		status *apierrors.StatusError

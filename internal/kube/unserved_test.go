@@ -46,10 +46,8 @@ func TestServiceCIDRsThatAreNotServed(t *testing.T) {
 			t.Fatal(err)
 		}
 		synced := make(chan struct{}, 10)
-		w, err := client.Watch(ctx, func() { synced <- struct{}{} })
-		if err != nil {
-			t.Fatal(err)
-		}
+		w := client.Watch(ctx, func() { synced <- struct{}{} })
+		t.Cleanup(w.Wait)
 		err = w.WaitForSync(ctx)
 		if asked {
 			if !errors.Is(err, ErrNoServiceCIDRs) || !strings.Contains(err.Error(), "--service-cidr") {
@@ -84,10 +82,8 @@ func TestNodeKeysThatAreNotServed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := client.Watch(ctx, func() {})
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := client.Watch(ctx, func() {})
+	t.Cleanup(w.Wait)
 	if err := w.WaitForSync(ctx); !errors.Is(err, ErrNoNodeKeys) {
 		t.Errorf("got %v, want a hint at the CustomResourceDefinition", err)
 	}
@@ -100,10 +96,8 @@ func TestWaitForSyncSaysWhatIsInTheWay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := client.Watch(t.Context(), func() {})
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := client.Watch(t.Context(), func() {})
+	t.Cleanup(w.Wait)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	err = w.WaitForSync(ctx)

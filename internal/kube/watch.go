@@ -4,18 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/cache"
 )
 
-// watch is one informer, and what keeps it from syncing.
+// watch follows one resource, and says what keeps it from syncing.
 type watch struct {
-	what     string
-	informer cache.SharedIndexInformer
-	handled  cache.ResourceEventHandlerRegistration
+	what string
+	run  func(ctx context.Context)
+	// synced is closed when the whole first list was taken over.
+	synced <-chan struct{}
 	// unserved is what it means when the API server answers 404; nil where no such server exists.
 	unserved error
 
@@ -23,32 +27,29 @@ type watch struct {
 	missing     chan struct{}
 	missingOnce sync.Once
 
-	mu      sync.Mutex // guards lastErr: the informer's goroutine writes it
+	mu      sync.Mutex // guards lastErr: the reflector's goroutine writes it
 	lastErr error
 }
 
-// newWatch makes a watch of an informer. transform may be nil.
-func newWatch(what string, informer cache.SharedIndexInformer, transform cache.TransformFunc, h cache.ResourceEventHandler) (*watch, error) {
-	w := &watch{what: what, informer: informer, missing: make(chan struct{})}
-	if transform != nil {
-		if err := informer.SetTransform(transform); err != nil {
-			return nil, fmt.Errorf("watching %s: %w", what, err)
-		}
-	}
-	if err := informer.SetWatchErrorHandlerWithContext(w.onError); err != nil {
-		return nil, fmt.Errorf("watching %s: %w", what, err)
-	}
-	handled, err := informer.AddEventHandler(h)
-	if err != nil {
-		return nil, fmt.Errorf("watching %s: %w", what, err)
-	}
-	w.handled = handled
-	return w, nil
+// newWatch makes a watch that hands what lists has on to a mirror. what is for people, and example is an object of the mirror's type.
+func newWatch[T interface {
+	metav1.Object
+	runtime.Object
+}](what string, lists *steady, example T, into *mirror[T]) *watch {
+	w := &watch{what: what, synced: into.synced, missing: make(chan struct{})}
+	lists.failed = w.onError
+	reflector := cache.NewReflectorWithOptions(lists, example, into, cache.ReflectorOptions{
+		Name: what, TypeDescription: fmt.Sprintf("%T", example),
+		// The reflector lists anew, after a wait that grows, whenever a watch breaks that has only just begun: over some outages in a row
+		// its own would be up to a minute, in which the node is deaf to the others.
+		Backoff: &wait.Backoff{Duration: retryMin, Factor: 2, Jitter: 0.5, Cap: retryMax, Steps: math.MaxInt32},
+	})
+	w.run = reflector.RunWithContext
+	return w
 }
 
-// onError is called by the informer when a list or a watch fails; it tries again by itself.
-func (w *watch) onError(ctx context.Context, r *cache.Reflector, err error) {
-	cache.DefaultWatchErrorHandler(ctx, r, err) // logs it, by its kind
+// onError is told of a list that failed. It is tried again.
+func (w *watch) onError(err error) {
 	w.mu.Lock()
 	w.lastErr = err
 	w.mu.Unlock()
@@ -57,22 +58,27 @@ func (w *watch) onError(ctx context.Context, r *cache.Reflector, err error) {
 	}
 }
 
-// synced is closed when the handler has seen the whole first list.
-func (w *watch) synced() <-chan struct{} { return w.handled.HasSyncedChecker().Done() }
+// hasSynced says whether synced is closed.
+func (w *watch) hasSynced() bool {
+	select {
+	case <-w.synced:
+		return true
+	default:
+		return false
+	}
+}
 
 // wait waits for synced. The error says what the API server last answered.
 func (w *watch) wait(ctx context.Context) error {
+	if w.hasSynced() {
+		return nil
+	}
 	missing := w.missing
 	if w.unserved == nil {
 		missing = nil
 	}
 	select {
-	case <-w.synced():
-		return nil
-	default:
-	}
-	select {
-	case <-w.synced():
+	case <-w.synced:
 		return nil
 	case <-missing:
 		return w.unserved
@@ -81,24 +87,4 @@ func (w *watch) wait(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return errors.Join(context.Cause(ctx), w.lastErr)
-}
-
-// handler makes an informer's handler that keeps a set up to date and says when the set changed. Both functions return
-// whether they changed anything that we read.
-func handler[T metav1.Object](changed func(), set func(T) bool, remove func(name string) bool) cache.ResourceEventHandler {
-	onSet := func(obj any) {
-		if o, ok := obj.(T); ok && set(o) {
-			changed()
-		}
-	}
-	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    onSet,
-		UpdateFunc: func(_, obj any) { onSet(obj) },
-		DeleteFunc: func(obj any) {
-			// The key stands in for an object whose deletion was missed; without a namespace it is the name.
-			if name, err := cache.DeletionHandlingMetaNamespaceKeyFunc(obj); err == nil && remove(name) {
-				changed()
-			}
-		},
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -31,6 +32,7 @@ type Watcher struct {
 	services serviceSet
 	watches  []*watch
 	failure  *lastFailure
+	running  sync.WaitGroup
 }
 
 // Watch follows Nodes and NodeKeys, and ServiceCIDRs where the Options say so, until ctx ends. It returns at once and needs no API
@@ -38,49 +40,39 @@ type Watcher struct {
 //
 // changed is called, from several goroutines, after each change of anything that a Snapshot holds, and once when all has
 // synced. It must be quick. Heartbeats, and whatever else we do not read, do not call it.
-func (c *Client) Watch(ctx context.Context, changed func()) (*Watcher, error) {
+func (c *Client) Watch(ctx context.Context, changed func()) *Watcher {
 	w := &Watcher{nodes: nodeSet{ownName: c.node}, failure: &c.readFailure}
-	own, err := newWatch("the own Node", c.newOwnInformer(), strip, handler[*corev1.Node](changed, w.nodes.setOwn, w.nodes.removeOwn))
-	if err != nil {
-		return nil, err
-	}
 	reader := newNodeReader(&w.nodes, c.readNode, changed)
-	nodes, err := newWatch("Nodes", c.newNodeInformer(&w.nodes), nil, handler[*seenNode](changed, reader.set, reader.remove))
-	if err != nil {
-		return nil, err
-	}
-	keys, err := newWatch("NodeKeys", c.newKeyInformer(), stripKey, handler[*v1alpha1.NodeKey](w.keysChanged(changed), w.keys.set, w.keys.remove))
-	if err != nil {
-		return nil, err
-	}
+	keys := newWatch("NodeKeys", c.listKeys(), &v1alpha1.NodeKey{}, newMirror(w.keysChanged(changed), w.keys.set, w.keys.remove))
 	keys.unserved = ErrNoNodeKeys
-	w.watches = append(w.watches, own, nodes, keys)
+	w.watches = append(w.watches,
+		newWatch("the own Node", c.listOwn(), &corev1.Node{}, newMirror(changed, w.nodes.setOwn, w.nodes.removeOwn)),
+		newWatch("Nodes", c.listNodes(&w.nodes), &seenNode{}, newMirror(changed, reader.set, reader.remove)),
+		keys)
 	if c.serviceCIDRs {
-		cidrs := c.newServiceInformer()
-		watched, err := newWatch("ServiceCIDRs", cidrs, stripService,
-			handler[*networkingv1.ServiceCIDR](changed, w.services.set, w.services.remove))
-		if err != nil {
-			return nil, err
-		}
-		watched.unserved = ErrNoServiceCIDRs
-		w.watches = append(w.watches, watched)
+		cidrs := newWatch("ServiceCIDRs", c.listServices(), &networkingv1.ServiceCIDR{}, newMirror(changed, w.services.set, w.services.remove))
+		cidrs.unserved = ErrNoServiceCIDRs
+		w.watches = append(w.watches, cidrs)
 	}
-	go reader.run(ctx)
+	w.running.Go(func() { reader.run(ctx) })
 	for _, watch := range w.watches {
-		go watch.informer.RunWithContext(ctx)
+		w.running.Go(func() { watch.run(ctx) })
 	}
-	go func() {
+	w.running.Go(func() {
 		for _, watch := range w.watches {
 			select {
-			case <-watch.synced():
+			case <-watch.synced:
 			case <-ctx.Done():
 				return
 			}
 		}
 		changed() // an empty cluster syncs without any other change
-	}()
-	return w, nil
+	})
+	return w
 }
+
+// Wait waits until nothing is followed any more, after ctx has ended.
+func (w *Watcher) Wait() { w.running.Wait() }
 
 // keysChanged makes the next Snapshot look at who holds which key.
 func (w *Watcher) keysChanged(changed func()) func() {
@@ -93,7 +85,7 @@ func (w *Watcher) keysChanged(changed func()) func() {
 // Synced says whether everything has been read once: before that, what a Snapshot lacks may exist.
 func (w *Watcher) Synced() bool {
 	for _, watch := range w.watches {
-		if !watch.handled.HasSynced() {
+		if !watch.hasSynced() {
 			return false
 		}
 	}

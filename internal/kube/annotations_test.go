@@ -5,10 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/warren-mesh/warren/mesh"
 )
@@ -40,48 +38,11 @@ func fullNode(name string) *corev1.Node {
 	}
 }
 
-// stripped is a copy of a Node as the own Node's informer keeps it.
-func stripped(t *testing.T, node *corev1.Node) *corev1.Node {
-	t.Helper()
-	got, err := strip(node.DeepCopy())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return got.(*corev1.Node)
-}
-
-func TestStripKeepsOnlyWhatIsRead(t *testing.T) {
-	full := fullNode("n1")
-	want := &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: "n1", UID: "uid-1", ResourceVersion: "42", CreationTimestamp: full.CreationTimestamp,
-			Labels: map[string]string{mesh.LabelChanged: ""},
-			Annotations: map[string]string{
-				mesh.AnnotationPublicKey:        "key",
-				mesh.AnnotationEndpointOverride: "192.0.2.9:51820",
-			},
-		},
-		Spec:   corev1.NodeSpec{PodCIDRs: []string{"10.244.0.0/24"}},
-		Status: corev1.NodeStatus{Addresses: full.Status.Addresses, Conditions: full.Status.Conditions[1:]},
-	}
-	if diff := cmp.Diff(want, stripped(t, full)); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
-func TestStripLeavesTombstones(t *testing.T) {
-	tombstone := cache.DeletedFinalStateUnknown{Key: "n1"}
-	got, err := strip(tombstone)
-	if err != nil || got != tombstone {
-		t.Errorf("got %v, %v", got, err)
-	}
-}
-
 func TestHugeAnnotationsAreCut(t *testing.T) {
 	node := fullNode("n1")
 	node.Annotations[mesh.AnnotationEndpoints] = strings.Repeat("192.0.2.1:51820,", 10000)
 	node.Annotations[mesh.AnnotationPublicKey] = strings.Repeat("A", 100000)
-	for name, value := range stripped(t, node).Annotations {
+	for name, value := range keepAnnotations(node.Annotations) {
 		if len(value) > maxKeptBytes {
 			t.Errorf("%s: %d bytes are kept", name, len(value))
 		}
