@@ -3,6 +3,8 @@ package mesh_test
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,12 +30,7 @@ func BenchmarkComputeWideGrant(b *testing.B) {
 
 func benchmarkCompute(b *testing.B, nodes []mesh.Node) {
 	b.Helper()
-	local := mesh.Local{
-		Name: nodes[0].Name, PublicKey: nodes[0].Claim.PublicKey, Interface: "warren0", ListenPort: 51820, UnderlayMTU: 1500,
-		ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/16")},
-		ServiceCIDRs: []netip.Prefix{netip.MustParsePrefix("172.20.0.0/16"), netip.MustParsePrefix("fdff::/112")},
-		Addresses:    []netip.Addr{netip.MustParseAddr("192.168.0.0"), netip.MustParseAddr("2001:db8::")},
-	}
+	local := benchLocal(nodes)
 	b.ReportAllocs()
 	var result mesh.Result
 	for b.Loop() {
@@ -43,6 +40,15 @@ func benchmarkCompute(b *testing.B, nodes []mesh.Node) {
 	peers := result.Plan.Lanes[0].Peers
 	if len(peers) < 99 || !peers[0].Endpoint.IsValid() || len(peers[0].AllowedIPs) != 2 {
 		b.Fatalf("the plan has %d peers, want a complete one", len(peers))
+	}
+}
+
+func benchLocal(nodes []mesh.Node) mesh.Local {
+	return mesh.Local{
+		Name: nodes[0].Name, PublicKey: nodes[0].Claim.PublicKey, Interface: "warren0", ListenPort: 51820, UnderlayMTU: 1500,
+		ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/16")},
+		ServiceCIDRs: []netip.Prefix{netip.MustParsePrefix("172.20.0.0/16"), netip.MustParsePrefix("fdff::/112")},
+		Addresses:    []netip.Addr{netip.MustParseAddr("192.168.0.0"), netip.MustParseAddr("2001:db8::")},
 	}
 }
 
@@ -65,4 +71,30 @@ func manyNodes(count int) []mesh.Node {
 		}), name)
 	}
 	return nodes
+}
+
+// BenchmarkPlanner is the same where one node's endpoint has changed since the last plan.
+func BenchmarkPlanner(b *testing.B) {
+	for _, count := range []int{100, 1000, 5000} {
+		b.Run(fmt.Sprintf("nodes=%d", count), func(b *testing.B) {
+			values := manyNodes(count)
+			nodes := make([]*mesh.Node, count)
+			for i := range values {
+				nodes[i] = &values[i]
+			}
+			slices.SortFunc(nodes, func(a, b *mesh.Node) int { return strings.Compare(a.Name, b.Name) })
+			local := benchLocal(values)
+			var planner mesh.Planner
+			planner.Compute(local, nodes)
+			b.ReportAllocs()
+			for b.Loop() {
+				changed := *nodes[count/2]
+				changed.Claim.Endpoints = slices.Clone(changed.Claim.Endpoints)
+				nodes = slices.Clone(nodes)
+				nodes[count/2] = &changed
+				planner.Compute(local, nodes)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1e6, "ms/op")
+		})
+	}
 }

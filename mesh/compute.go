@@ -46,55 +46,15 @@ type Result struct {
 // Compute makes the plan of the node that local describes, which is one of nodes (or not yet). It is a pure function; the
 // order of nodes does not matter.
 func Compute(local Local, nodes []Node) Result {
-	c := computation{local: local}
-	byName := sortedByName(nodes)
-	c.checkGrants(byName)
-
-	var own []netip.Prefix
-	if i := slices.IndexFunc(byName, func(n *Node) bool { return n.Name == local.Name }); i >= 0 {
-		own = slices.Concat(c.accepted(byName[i]))
-	}
-	mesh := Addresses(own)
-	lane := Lane{
-		Name: local.Interface, PublicKey: local.PublicKey, ListenPort: local.ListenPort,
-		Addresses: hostPrefixes(mesh), Peers: make([]Peer, 0, len(nodes)),
-	}
-	mtus := make([]int, 0, len(nodes))
-	for _, n := range byName {
-		if n.Name == local.Name {
-			if n.Malformed != "" {
-				c.refuse(n.Name, Malformed, "%s", n.Malformed)
-			}
-			continue
-		}
-		if peer, mtu, ok := c.peer(n); ok {
-			lane.Peers, mtus = append(lane.Peers, peer), append(mtus, mtu)
-		}
-	}
-	lane.MTU = laneMTU(local, mtus)
-	routes := appendUnreachable(make([]Route, 0, len(local.ClusterCIDRs)+2*len(nodes)), local.ClusterCIDRs)
-	for i, peer := range lane.Peers {
-		routes = appendLaneRoutes(routes, local.Interface, mesh, peer.AllowedIPs, routeMTU(local, lane.MTU, mtus[i]))
-	}
-	slices.SortFunc(c.refusals, Refusal.compare)
-	return Result{
-		Plan: Plan{
-			Node: local.Name, Lanes: []Lane{lane}, Routes: routes,
-			Guard: Guard{Lanes: []string{local.Interface}, Cluster: slices.Concat(local.ClusterCIDRs), Own: own, Mesh: mesh},
-		},
-		Refusals: slices.Compact(c.refusals),
-		Waiting:  c.waiting,
-	}
-}
-
-func sortedByName(nodes []Node) []*Node {
 	sorted := make([]*Node, len(nodes))
 	for i := range nodes {
 		sorted[i] = &nodes[i]
 	}
-	slices.SortFunc(sorted, func(a, b *Node) int { return cmp.Compare(a.Name, b.Name) })
-	return sorted
+	slices.SortFunc(sorted, compareNames)
+	return new(Planner).Compute(local, sorted)
 }
+
+func compareNames(a, b *Node) int { return cmp.Compare(a.Name, b.Name) }
 
 // computation gathers what is refused on the way.
 type computation struct {
@@ -102,36 +62,37 @@ type computation struct {
 	refusals []Refusal
 	// refused are the grants among them.
 	refused map[*Node][]netip.Prefix
-	waiting []string
+	// waiting says that something is missing of the node that is looked at.
+	waiting bool
 }
 
 func (c *computation) refuse(node string, reason Reason, format string, args ...any) {
 	c.refusals = append(c.refusals, Refusal{Node: node, Reason: reason, Detail: fmt.Sprintf(format, args...)})
 }
 
-// peer is what another node becomes, and the MTU toward it, or nothing where it cannot be one.
-func (c *computation) peer(n *Node) (peer Peer, mtu int, ok bool) {
+// peer is what another node becomes, and the MTU toward it, or nil where it cannot be one.
+func (c *computation) peer(n *Node) (peer *Peer, mtu int) {
 	switch {
 	case n.Malformed != "":
 		c.refuse(n.Name, Malformed, "%s", n.Malformed)
-		return Peer{}, 0, false
+		return nil, 0
 	case !n.Claim.Published() || len(n.Grants) == 0:
-		c.waiting = append(c.waiting, n.Name)
-		return Peer{}, 0, false
+		c.waiting = true
+		return nil, 0
 	case n.Claim.PublicKey == c.local.PublicKey:
 		c.refuse(n.Name, KeyTaken, "public key %s is this node's own", n.Claim.PublicKey)
-		return Peer{}, 0, false
+		return nil, 0
 	}
 	if !c.holdsKey(n) {
-		return Peer{}, 0, false
+		return nil, 0
 	}
 	allowed := c.allowedIPs(n)
 	if len(allowed) == 0 {
-		return Peer{}, 0, false
+		return nil, 0
 	}
 	c.checkMeshAddresses(n, allowed)
 	endpoint, mtu := c.endpoint(n)
-	return Peer{Node: n.Name, PublicKey: n.Claim.PublicKey, Endpoint: endpoint, AllowedIPs: allowed, ClockSteps: n.Claim.ClockSteps}, mtu, true
+	return &Peer{Node: n.Name, PublicKey: n.Claim.PublicKey, Endpoint: endpoint, AllowedIPs: allowed, ClockSteps: n.Claim.ClockSteps}, mtu
 }
 
 // holdsKey says whether a node may use the key that it claims: whoever has the key's NodeKey may, since the API server let it be made
@@ -146,7 +107,7 @@ func (c *computation) holdsKey(n *Node) bool {
 		return false
 	case c.local.Adopted[n.Name] != key:
 		// Not a refusal: the Node and its NodeKey come by different watches, and either may be first.
-		c.waiting = append(c.waiting, n.Name)
+		c.waiting = true
 		return false
 	}
 	return true
@@ -167,7 +128,7 @@ func (c *computation) allowedIPs(n *Node) []netip.Prefix {
 		}
 	}
 	if len(n.Claim.PodCIDRs) == 0 {
-		c.waiting = append(c.waiting, n.Name)
+		c.waiting = true
 	}
 	return allowed
 }

@@ -52,7 +52,7 @@ func FuzzParseNode(f *testing.F) {
 		var got mesh.Peer
 		for _, p := range result.Plan.Lanes[0].Peers {
 			if p.Node == neighbour.Name {
-				got = p
+				got = *p
 			}
 		}
 		if !got.Equal(want) {

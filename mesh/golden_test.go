@@ -86,7 +86,7 @@ func (s *scene) compute() string {
 	return s.readable(b.String())
 }
 
-func writePeers(b *strings.Builder, peers []mesh.Peer) {
+func writePeers(b *strings.Builder, peers []*mesh.Peer) {
 	b.WriteString("# peers\n")
 	for _, p := range peers {
 		endpoint := "(no endpoint)"

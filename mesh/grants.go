@@ -34,6 +34,18 @@ func placeOf(p netip.Prefix, index int) place {
 	}
 }
 
+// prefix is the one whose place it is.
+func (p place) prefix() netip.Prefix {
+	var raw [16]byte
+	binary.BigEndian.PutUint64(raw[:8], p.high)
+	binary.BigEndian.PutUint64(raw[8:], p.low)
+	addr := netip.AddrFrom16(raw)
+	if !p.ipv6 {
+		addr = addr.Unmap()
+	}
+	return netip.PrefixFrom(addr, int(p.bits))
+}
+
 // compare orders by address, IPv4 first, and then outermost first.
 func (p place) compare(o place) int {
 	switch {
@@ -50,8 +62,8 @@ func (p place) compare(o place) int {
 	return int(p.bits - o.bits)
 }
 
-// checkGrants refuses the grants that are outside the cluster's pod CIDRs or overlap an older node's.
-func (c *computation) checkGrants(nodes []*Node) {
+// checkGrants refuses the grants that are outside the cluster's pod CIDRs or overlap an older node's. The index is of the others.
+func (c *computation) checkGrants(nodes []*Node) grantIndex {
 	all := make([]grant, 0, 2*len(nodes)) // as many as there are in a dual-stack cluster
 	places := make([]place, 0, 2*len(nodes))
 	for _, n := range nodes {
@@ -66,12 +78,14 @@ func (c *computation) checkGrants(nodes []*Node) {
 	}
 	// CIDRs are nested or apart. Sorted, each outermost one is followed by all that lies inside it.
 	slices.SortFunc(places, place.compare)
+	index := grantIndex{places: places, apart: true}
 	for len(places) > 0 {
 		outermost, end := all[places[0].index].prefix, 1
 		for end < len(places) && outermost.Overlaps(all[places[end].index].prefix) {
 			end++
 		}
 		if end > 1 {
+			index.apart = false
 			group := make([]grant, end)
 			for i, p := range places[:end] {
 				group[i] = all[p.index]
@@ -79,6 +93,30 @@ func (c *computation) checkGrants(nodes []*Node) {
 			c.settle(group)
 		}
 		places = places[end:]
+	}
+	return index
+}
+
+// grantIndex are grants in order. Only where all are apart from each other can it be changed.
+type grantIndex struct {
+	places []place
+	apart  bool
+}
+
+// add enters a grant, unless it overlaps another: nothing is changed then.
+func (x *grantIndex) add(p netip.Prefix) bool {
+	entry := placeOf(p, 0)
+	at, found := slices.BinarySearchFunc(x.places, entry, place.compare)
+	if found || at > 0 && x.places[at-1].prefix().Overlaps(p) || at < len(x.places) && x.places[at].prefix().Overlaps(p) {
+		return false
+	}
+	x.places = slices.Insert(x.places, at, entry)
+	return true
+}
+
+func (x *grantIndex) remove(p netip.Prefix) {
+	if at, found := slices.BinarySearchFunc(x.places, placeOf(p, 0), place.compare); found {
+		x.places = slices.Delete(x.places, at, at+1)
 	}
 }
 

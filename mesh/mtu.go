@@ -34,13 +34,13 @@ func within(path int, ipv6 bool) int {
 	return max(path-OverheadIPv4, MinMTU)
 }
 
-// laneMTU is the largest toward any peer: the routes to the others say what they take less. Where nothing is known of any, it is what
+// laneMTU is the largest toward any peer, where one is known: the routes to the others say what they take less. Where nothing is known of any, it is what
 // the node's own links take, with room for the larger outer header wherever the node has an IPv6 address.
-func laneMTU(local Local, peers []int) int {
+func laneMTU(local Local, largest int) int {
 	if local.MTU != 0 {
 		return local.MTU
 	}
-	if largest := slices.Max(append(peers, 0)); largest != 0 {
+	if largest != 0 {
 		return largest
 	}
 	if local.UnderlayMTU == 0 {

@@ -28,15 +28,16 @@ type Plan struct {
 	Node string `json:"node"`
 	// Lanes are the WireGuard devices. At present there is exactly one.
 	Lanes []Lane `json:"lanes"`
-	// Routes are all routes of the mesh: by lanes to the peers, and unreachable beneath.
-	Routes []Route `json:"routes"`
+	// Routes are all routes of the mesh: by lanes to the peers, and unreachable beneath. They are never changed: what is the same in
+	// two plans of one Planner is the same pointer.
+	Routes []*Route `json:"routes"`
 	// Guard keeps pod traffic inside the lanes.
 	Guard Guard `json:"guard"`
 }
 
 // Equal says whether two plans are the same in every field.
 func (p Plan) Equal(o Plan) bool {
-	return p.Node == o.Node && slices.EqualFunc(p.Lanes, o.Lanes, Lane.Equal) && slices.Equal(p.Routes, o.Routes) && p.Guard.Equal(o.Guard)
+	return p.Node == o.Node && slices.EqualFunc(p.Lanes, o.Lanes, Lane.Equal) && slices.EqualFunc(p.Routes, o.Routes, (*Route).Equal) && p.Guard.Equal(o.Guard)
 }
 
 // Lane is one WireGuard device.
@@ -49,14 +50,14 @@ type Lane struct {
 	MTU int `json:"mtu"`
 	// Addresses are the node's mesh addresses, /32 or /128.
 	Addresses []netip.Prefix `json:"addresses"`
-	// Peers are ordered by node name.
-	Peers []Peer `json:"peers"`
+	// Peers are ordered by node name, and as little changed as Routes.
+	Peers []*Peer `json:"peers"`
 }
 
 // Equal says whether two lanes are the same in every field.
 func (l Lane) Equal(o Lane) bool {
 	return l.Name == o.Name && l.PublicKey == o.PublicKey && l.ListenPort == o.ListenPort && l.MTU == o.MTU &&
-		slices.Equal(l.Addresses, o.Addresses) && slices.EqualFunc(l.Peers, o.Peers, Peer.Equal)
+		slices.Equal(l.Addresses, o.Addresses) && slices.EqualFunc(l.Peers, o.Peers, (*Peer).Equal)
 }
 
 // Peer is another node as WireGuard sees it.
@@ -74,8 +75,8 @@ type Peer struct {
 }
 
 // Equal says whether two peers are the same in every field.
-func (p Peer) Equal(o Peer) bool {
-	return p.Node == o.Node && p.PublicKey == o.PublicKey && p.Endpoint == o.Endpoint &&
+func (p *Peer) Equal(o *Peer) bool {
+	return p == o || p.Node == o.Node && p.PublicKey == o.PublicKey && p.Endpoint == o.Endpoint &&
 		p.Keepalive == o.Keepalive && p.ClockSteps == o.ClockSteps && slices.Equal(p.AllowedIPs, o.AllowedIPs)
 }
 
@@ -95,8 +96,11 @@ type Route struct {
 	MTU int `json:"mtu,omitempty"`
 }
 
+// Equal says whether two routes are the same in every field.
+func (r *Route) Equal(o *Route) bool { return r == o || *r == *o }
+
 // Unreachable says whether the route is an error rather than a way.
-func (r Route) Unreachable() bool { return r.Device == "" }
+func (r *Route) Unreachable() bool { return r.Device == "" }
 
 // Guard is what the nftables table `inet warren-mesh` is made of.
 type Guard struct {

@@ -216,8 +216,8 @@ func allowedIPsOf(plan mesh.Plan, name string) []netip.Prefix {
 // drop takes everything of one node out of a result.
 func drop(r *mesh.Result, name string, allowed []netip.Prefix) {
 	lane := &r.Plan.Lanes[0]
-	lane.Peers = slices.DeleteFunc(lane.Peers, func(p mesh.Peer) bool { return p.Node == name })
-	r.Plan.Routes = slices.DeleteFunc(r.Plan.Routes, func(route mesh.Route) bool {
+	lane.Peers = slices.DeleteFunc(lane.Peers, func(p *mesh.Peer) bool { return p.Node == name })
+	r.Plan.Routes = slices.DeleteFunc(r.Plan.Routes, func(route *mesh.Route) bool {
 		return !route.Unreachable() && slices.Contains(allowed, route.Destination)
 	})
 	r.Refusals = slices.DeleteFunc(r.Refusals, func(refusal mesh.Refusal) bool { return refusal.Node == name })

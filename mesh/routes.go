@@ -24,23 +24,25 @@ func Addresses(podCIDRs []netip.Prefix) []netip.Addr {
 	return addrs
 }
 
-// appendLaneRoutes adds those that lead to a peer's allowed IPs, with the mesh address of the same family as source. Without one the peer's
-// prefix stays unreachable: the peer could not answer what has no source in the mesh. An mtu of 0 is the lane's.
-func appendLaneRoutes(routes []Route, device string, mesh []netip.Addr, allowed []netip.Prefix, mtu int) []Route {
+// laneRoutes lead to a peer's allowed IPs, with the mesh address of the same family as source. Without one the peer's prefix stays
+// unreachable: the peer could not answer what has no source in the mesh. An mtu of 0 is the lane's. They are never nil.
+func laneRoutes(device string, mesh []netip.Addr, allowed []netip.Prefix, mtu int) []*Route {
+	routes := make([]*Route, 0, len(allowed))
 	for _, p := range allowed {
 		for _, source := range mesh {
 			if source.Is4() == p.Addr().Is4() {
-				routes = append(routes, Route{Destination: p, Device: device, Source: source, MTU: mtu})
+				routes = append(routes, &Route{Destination: p, Device: device, Source: source, MTU: mtu})
 			}
 		}
 	}
 	return routes
 }
 
-// appendUnreachable adds those that lie under the lanes': a peer that is missing is an error at once, and never the default route.
-func appendUnreachable(routes []Route, cluster []netip.Prefix) []Route {
-	for _, p := range cluster {
-		routes = append(routes, Route{Destination: p, Metric: UnreachableMetric})
+// unreachable are the routes that lie under the lanes': a peer that is missing is an error at once, and never the default route.
+func unreachable(cluster []netip.Prefix) []*Route {
+	routes := make([]*Route, len(cluster))
+	for i, p := range cluster {
+		routes[i] = &Route{Destination: p, Metric: UnreachableMetric}
 	}
 	return routes
 }

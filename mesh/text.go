@@ -40,7 +40,7 @@ func (l Lane) write(b *strings.Builder) {
 }
 
 // String is the route as `ip route` prints it.
-func (r Route) String() string {
+func (r *Route) String() string {
 	if r.Unreachable() {
 		return fmt.Sprintf("unreachable %s proto %d metric %d", r.Destination, RouteProtocol, r.Metric)
 	}

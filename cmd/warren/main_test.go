@@ -84,8 +84,8 @@ func sample() agent {
 		plan: mesh.Plan{
 			Node: "n1",
 			Lanes: []mesh.Lane{{Name: "warren0", PublicKey: identity.PublicKey{1}, ListenPort: 51820, MTU: 1420,
-				Peers: []mesh.Peer{{Node: "n2", PublicKey: identity.PublicKey{2}, AllowedIPs: []netip.Prefix{prefix("10.244.2.0/24")}}}}},
-			Routes: []mesh.Route{{Destination: prefix("10.244.0.0/16"), Metric: mesh.UnreachableMetric}},
+				Peers: []*mesh.Peer{{Node: "n2", PublicKey: identity.PublicKey{2}, AllowedIPs: []netip.Prefix{prefix("10.244.2.0/24")}}}}},
+			Routes: []*mesh.Route{{Destination: prefix("10.244.0.0/16"), Metric: mesh.UnreachableMetric}},
 		},
 	}
 }

@@ -14,19 +14,19 @@ import (
 
 // TestAdopt: whatever plans follow each other, the keys in use are those of the last one.
 func TestAdopt(t *testing.T) {
-	peer := rapid.Custom(func(t *rapid.T) mesh.Peer {
+	peer := rapid.Custom(func(t *rapid.T) *mesh.Peer {
 		node := rapid.IntRange(0, 9).Draw(t, "node")
-		return mesh.Peer{
+		return &mesh.Peer{
 			Node: "n" + strconv.Itoa(node), PublicKey: identity.PublicKey{0: byte(node), 1: rapid.Byte().Draw(t, "key")},
 			ClockSteps: uint32(rapid.IntRange(0, 1).Draw(t, "steps")),
 		}
 	})
-	peers := rapid.SliceOfNDistinct(peer, 0, 10, func(p mesh.Peer) string { return p.Node })
+	peers := rapid.SliceOfNDistinct(peer, 0, 10, func(p *mesh.Peer) string { return p.Node })
 	rapid.Check(t, func(t *rapid.T) {
 		a := &Agent{}
 		for range rapid.IntRange(1, 5).Draw(t, "plans") {
 			now := peers.Draw(t, "peers")
-			slices.SortFunc(now, func(a, b mesh.Peer) int { return int(a.PublicKey[0]) - int(b.PublicKey[0]) })
+			slices.SortFunc(now, func(a, b *mesh.Peer) int { return int(a.PublicKey[0]) - int(b.PublicKey[0]) })
 			a.adopt(mesh.Plan{Lanes: []mesh.Lane{{Peers: now}}})
 			want := map[string]identity.PublicKey{}
 			for _, p := range now {

@@ -56,9 +56,11 @@ type Agent struct {
 	audited time.Time
 	// auditRoutes asks the same for the routes alone.
 	auditRoutes atomic.Bool
-	// auditDevice asks the same for the WireGuard device alone.
-	auditDevice atomic.Bool
-	sent        sent
+	// repathed says that the paths to the peers may have other MTUs.
+	repathed atomic.Bool
+	// planner makes the plans. Only reconcile uses it.
+	planner mesh.Planner
+	sent    sent
 	// held is the plan of the last reconcile: what is sent for the same plan again puts right what somebody else did. Only
 	// reconcile uses it.
 	held mesh.Plan
@@ -74,7 +76,7 @@ type Agent struct {
 	// underlayMTU is the last one known, in bytes. Only reconcile uses it.
 	underlayMTU int
 	// peersInUse are the last that the kernel took, and adopted their keys by node. Only reconcile uses them.
-	peersInUse []mesh.Peer
+	peersInUse []*mesh.Peer
 	adopted    map[string]identity.PublicKey
 	// keyHolder is the UID of the Node for which the NodeKey was seen to be. Only publish uses it.
 	keyHolder string

@@ -70,7 +70,7 @@ func (a *Agent) lookAtClock() {
 }
 
 // renew makes the peers anew whose clocks went back since they were adopted.
-func (a *Agent) renew(peers []mesh.Peer) error {
+func (a *Agent) renew(peers []*mesh.Peer) error {
 	before, now := a.changed(peers)
 	steps := make(map[identity.PublicKey]uint32, len(before))
 	for _, peer := range before {

@@ -66,7 +66,7 @@ func (a *Agent) peers() (count int) {
 	return count
 }
 
-// watchDevice has the WireGuard device read from time to time.
+// watchDevice reads the WireGuard device from time to time. Only where it is not as it was left the mesh is reconciled.
 func (a *Agent) watchDevice(ctx context.Context) {
 	for {
 		select {
@@ -74,7 +74,8 @@ func (a *Agent) watchDevice(ctx context.Context) {
 			return
 		case <-time.After(deviceDue(a.peers())):
 		}
-		a.auditDevice.Store(true)
-		a.reconcileLoop.Trigger()
+		if a.device.Audit() {
+			a.reconcileLoop.Trigger()
+		}
 	}
 }

@@ -42,7 +42,7 @@ func (a *Agent) reconcile(_ context.Context) error {
 		return err
 	}
 	start := time.Now()
-	result := mesh.Compute(local, snapshot.Nodes)
+	result := a.planner.Compute(local, snapshot.Nodes)
 	a.metrics.observe("compute", start, nil)
 	claim, problems := a.claim(result.Plan, snapshot.Own)
 	result.Refusals = append(result.Refusals, problems...)
@@ -100,8 +100,8 @@ func (a *Agent) adopt(plan mesh.Plan) {
 }
 
 // changed are the peers among which those in use and these differ.
-func (a *Agent) changed(peers []mesh.Peer) (before, now []mesh.Peer) {
-	return mesh.Trim(a.peersInUse, peers, mesh.Peer.Equal)
+func (a *Agent) changed(peers []*mesh.Peer) (before, now []*mesh.Peer) {
+	return mesh.Trim(a.peersInUse, peers, (*mesh.Peer).Equal)
 }
 
 // forget drops what is remembered of the kernel where there is reason to think that somebody else changed it, and from time to
@@ -114,13 +114,14 @@ func (a *Agent) forget() {
 		a.guard.Forget()
 		a.device.Forget()
 		a.router.ForgetPaths()
+		a.repathed.Store(true)
 		routes = true
+	}
+	if a.repathed.Swap(false) {
+		a.planner.Reset()
 	}
 	if routes {
 		a.router.Forget()
-	}
-	if a.auditDevice.Swap(false) {
-		a.device.Forget()
 	}
 }
 

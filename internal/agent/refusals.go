@@ -30,9 +30,9 @@ func (r loggedRefusal) MarshalLogObject(encoder zapcore.ObjectEncoder) error {
 }
 
 // find is the node of that name, or nil.
-func find(nodes []mesh.Node, name string) *mesh.Node {
-	if i := slices.IndexFunc(nodes, func(n mesh.Node) bool { return n.Name == name }); i >= 0 {
-		return &nodes[i]
+func find(nodes []*mesh.Node, name string) *mesh.Node {
+	if i := slices.IndexFunc(nodes, func(n *mesh.Node) bool { return n.Name == name }); i >= 0 {
+		return nodes[i]
 	}
 	return nil
 }

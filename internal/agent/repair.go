@@ -65,6 +65,7 @@ func (a *Agent) repair(ctx context.Context) error {
 // forgetPaths makes the next reconcile ask the kernel how large a packet each peer's path takes.
 func (a *Agent) forgetPaths(context.Context) error {
 	a.router.ForgetPaths()
+	a.repathed.Store(true)
 	a.reconcileLoop.Trigger()
 	return nil
 }

@@ -101,7 +101,7 @@ func (a *Agent) applyMissing(plan mesh.Plan, guarded bool) (added int, err error
 
 // missing are a plan's peers that the device does not hold, without the allowed IPs that would take something from one that it
 // holds; and the routes to where a peer leads.
-func missing(plan mesh.Plan, held []wg.PeerStatus) (peers []mesh.Peer, routes []mesh.Route) {
+func missing(plan mesh.Plan, held []wg.PeerStatus) (peers []*mesh.Peer, routes []*mesh.Route) {
 	has := make(map[identity.PublicKey]bool, len(held))
 	leads := make(map[netip.Prefix]bool, 2*len(plan.Lanes[0].Peers))
 	var taken []netip.Prefix
@@ -116,14 +116,15 @@ func missing(plan mesh.Plan, held []wg.PeerStatus) (peers []mesh.Peer, routes []
 		if has[peer.PublicKey] {
 			continue
 		}
-		peer.AllowedIPs = slices.DeleteFunc(slices.Clone(peer.AllowedIPs), func(p netip.Prefix) bool {
+		rest := *peer
+		rest.AllowedIPs = slices.DeleteFunc(slices.Clone(peer.AllowedIPs), func(p netip.Prefix) bool {
 			return slices.ContainsFunc(taken, p.Overlaps)
 		})
-		if len(peer.AllowedIPs) == 0 {
+		if len(rest.AllowedIPs) == 0 {
 			continue
 		}
-		peers = append(peers, peer)
-		for _, p := range peer.AllowedIPs {
+		peers = append(peers, &rest)
+		for _, p := range rest.AllowedIPs {
 			leads[p] = true
 		}
 	}
@@ -149,7 +150,7 @@ func (a *Agent) inCluster(addr netip.Addr) bool {
 }
 
 // call makes peers hear from this node once. A call that is lost is repeated by WireGuard itself.
-func (a *Agent) call(peers []mesh.Peer) error {
+func (a *Agent) call(peers []*mesh.Peer) error {
 	keys := make([]identity.PublicKey, len(peers))
 	for i, p := range peers {
 		keys[i] = p.PublicKey

@@ -23,17 +23,17 @@ func prefixes(texts ...string) (all []netip.Prefix) {
 // TestMissing: of a plan on disk only that is added which takes nothing from what the kernel holds.
 func TestMissing(t *testing.T) {
 	key := func(n byte) identity.PublicKey { return identity.PublicKey{n} }
-	peer := func(n byte, allowed ...string) mesh.Peer {
-		return mesh.Peer{PublicKey: key(n), AllowedIPs: prefixes(allowed...)}
+	peer := func(n byte, allowed ...string) *mesh.Peer {
+		return &mesh.Peer{PublicKey: key(n), AllowedIPs: prefixes(allowed...)}
 	}
 	held := func(n byte, allowed ...string) wg.PeerStatus {
 		return wg.PeerStatus{PublicKey: key(n), AllowedIPs: prefixes(allowed...)}
 	}
-	onDisk := []mesh.Peer{peer(1, "10.244.1.0/24", "fd00:1::/64"), peer(2, "10.244.2.0/24", "fd00:2::/64")}
+	onDisk := []*mesh.Peer{peer(1, "10.244.1.0/24", "fd00:1::/64"), peer(2, "10.244.2.0/24", "fd00:2::/64")}
 	for _, c := range []struct {
 		name   string
 		held   []wg.PeerStatus
-		peers  []mesh.Peer
+		peers  []*mesh.Peer
 		routes []string
 	}{
 		{"nothing is held", nil, onDisk, []string{"10.244.0.0/16", "10.244.1.0/24", "fd00:1::/64", "10.244.2.0/24", "fd00:2::/64"}},
@@ -50,16 +50,16 @@ func TestMissing(t *testing.T) {
 			[]string{"10.244.0.0/16", "10.244.1.0/24", "fd00:1::/64", "10.244.2.0/24", "fd00:2::/64"},
 		},
 		{
-			"a younger peer has a part of it", []wg.PeerStatus{held(3, "10.244.1.128/25")}, []mesh.Peer{peer(1, "fd00:1::/64"), onDisk[1]},
+			"a younger peer has a part of it", []wg.PeerStatus{held(3, "10.244.1.128/25")}, []*mesh.Peer{peer(1, "fd00:1::/64"), onDisk[1]},
 			[]string{"10.244.0.0/16", "fd00:1::/64", "10.244.2.0/24", "fd00:2::/64"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			plan := mesh.Plan{Lanes: []mesh.Lane{{Peers: onDisk}}}
-			plan.Routes = append(plan.Routes, mesh.Route{Destination: prefixes("10.244.0.0/16")[0], Metric: mesh.UnreachableMetric})
+			plan.Routes = append(plan.Routes, &mesh.Route{Destination: prefixes("10.244.0.0/16")[0], Metric: mesh.UnreachableMetric})
 			for _, p := range onDisk {
 				for _, to := range p.AllowedIPs {
-					plan.Routes = append(plan.Routes, mesh.Route{Destination: to, Device: "warren0"})
+					plan.Routes = append(plan.Routes, &mesh.Route{Destination: to, Device: "warren0"})
 				}
 			}
 			peers, routes := missing(plan, c.held)

@@ -122,7 +122,7 @@ func TestDecodeValidates(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := plan(3)
-			c.change(&p, &p.Lanes[0], &p.Lanes[0].Peers[0])
+			c.change(&p, &p.Lanes[0], p.Lanes[0].Peers[0])
 			content, err := Encode(p)
 			if err != nil {
 				t.Fatal(err)

@@ -35,6 +35,9 @@ func validate(plan mesh.Plan) error {
 		return err
 	}
 	for _, r := range plan.Routes {
+		if r == nil {
+			return errors.New("a route of it is null")
+		}
 		if err := validateRoute(r, lane.Name, plan.Guard); err != nil {
 			return fmt.Errorf("route to %s: %w", r.Destination, err)
 		}
@@ -88,6 +91,9 @@ func validatePeers(plan mesh.Plan) error {
 	names := map[string]bool{plan.Node: true}
 	owners := map[netip.Prefix]string{}
 	for _, peer := range plan.Lanes[0].Peers {
+		if peer == nil {
+			return errors.New("a peer of it is null")
+		}
 		err := validatePeer(peer, plan.Guard)
 		switch {
 		case err != nil:
@@ -104,7 +110,7 @@ func validatePeers(plan mesh.Plan) error {
 	return nil
 }
 
-func own(owners map[netip.Prefix]string, peer mesh.Peer) error {
+func own(owners map[netip.Prefix]string, peer *mesh.Peer) error {
 	for _, p := range peer.AllowedIPs {
 		if owner, taken := owners[p]; taken && owner != peer.Node {
 			return fmt.Errorf("%s is peer %q's", p, owner)
@@ -114,7 +120,7 @@ func own(owners map[netip.Prefix]string, peer mesh.Peer) error {
 	return nil
 }
 
-func validatePeer(peer mesh.Peer, g mesh.Guard) error {
+func validatePeer(peer *mesh.Peer, g mesh.Guard) error {
 	switch endpoint := peer.Endpoint; {
 	case peer.Node == "" || peer.PublicKey.IsZero():
 		return errors.New("it has no name or no public key")
@@ -136,7 +142,7 @@ func validatePeer(peer mesh.Peer, g mesh.Guard) error {
 	return nil
 }
 
-func validateRoute(r mesh.Route, lane string, g mesh.Guard) error {
+func validateRoute(r *mesh.Route, lane string, g mesh.Guard) error {
 	switch {
 	case r.Device != lane && !r.Unreachable():
 		return fmt.Errorf("it leaves by %q", r.Device)

@@ -23,7 +23,7 @@ func (h *heldNode) known() bool { return h != nil && h.grants != nil }
 func (h *heldNode) waits() bool { return h.grants.none || !h.seen.claim.Claim.Published() }
 
 // node is a Node that is known.
-func (h *heldNode) node() mesh.Node { return h.seen.with(h.grants) }
+func (h *heldNode) node() *mesh.Node { return h.seen.with(h.grants) }
 
 // after is what is held of a Node once a list or a watch has told of it. Rows and claims are two streams, and neither waits for the other,
 // nor for what was read meanwhile: what is older than what is held, or of another Node of that name, may be late, or the Node made anew, or

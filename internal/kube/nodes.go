@@ -19,8 +19,9 @@ type nodeSet struct {
 	mu     sync.Mutex // guards all below
 	byName map[string]*heldNode
 	own    Own
-	// sorted is byName in order, as it was last asked for, and stale what has changed since. It is never changed once made.
-	sorted []mesh.Node
+	// sorted is byName in order, as it was last asked for, and stale what has changed since. Neither it nor what it points to is changed
+	// once made: a Node that is as it was is the same pointer.
+	sorted []*mesh.Node
 	stale  map[string]struct{}
 	// rekeyed says that anybody may hold another key by now.
 	rekeyed bool
@@ -101,7 +102,7 @@ func (s *nodeSet) hold(now *heldNode) bool {
 		s.byName, s.stale = map[string]*heldNode{}, map[string]struct{}{}
 	}
 	s.byName[name] = now
-	if old.known() == now.known() && (!now.known() || old.node().Equal(now.node())) {
+	if old.known() == now.known() && (!now.known() || old.node().Equal(*now.node())) {
 		return false
 	}
 	s.stale[name] = struct{}{}
@@ -145,21 +146,21 @@ func (s *nodeSet) outdated() {
 }
 
 // snapshot is all Nodes, with whom holder says to have their keys' NodeKeys.
-func (s *nodeSet) snapshot(holder func(identity.PublicKey) string) ([]mesh.Node, Own) {
+func (s *nodeSet) snapshot(holder func(identity.PublicKey) string) ([]*mesh.Node, Own) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.stale) == 0 && !s.rekeyed {
 		return slices.Clip(s.sorted), s.own
 	}
 	if len(s.stale) > len(s.byName)/16 {
-		s.sorted = slices.SortedFunc(s.all(), func(a, b mesh.Node) int { return strings.Compare(a.Name, b.Name) })
+		s.sorted = slices.SortedFunc(s.all(), func(a, b *mesh.Node) int { return strings.Compare(a.Name, b.Name) })
 		s.rekeyed = true
 	} else {
 		s.sorted = s.updated(holder)
 	}
 	if s.rekeyed {
-		for i := range s.sorted {
-			s.sorted[i].KeyHolder = holder(s.sorted[i].Claim.PublicKey)
+		for i, n := range s.sorted {
+			s.sorted[i] = heldBy(n, holder(n.Claim.PublicKey))
 		}
 	}
 	clear(s.stale)
@@ -167,11 +168,26 @@ func (s *nodeSet) snapshot(holder func(identity.PublicKey) string) ([]mesh.Node,
 	return slices.Clip(s.sorted), s.own
 }
 
-// all are the Nodes in no order.
-func (s *nodeSet) all() iter.Seq[mesh.Node] {
-	return func(yield func(mesh.Node) bool) {
-		for _, held := range s.byName {
-			if held.known() && !yield(held.node()) {
+// heldBy is a Node whose key has that holder: itself, where it had it before.
+func heldBy(n *mesh.Node, holder string) *mesh.Node {
+	if n.KeyHolder == holder {
+		return n
+	}
+	again := *n
+	again.KeyHolder = holder
+	return &again
+}
+
+// all are the Nodes in no order, those that are as they were in sorted the same.
+func (s *nodeSet) all() iter.Seq[*mesh.Node] {
+	return func(yield func(*mesh.Node) bool) {
+		for _, n := range s.sorted {
+			if _, changed := s.stale[n.Name]; !changed && !yield(n) {
+				return
+			}
+		}
+		for name := range s.stale {
+			if held := s.byName[name]; held.known() && !yield(held.node()) {
 				return
 			}
 		}
@@ -179,11 +195,11 @@ func (s *nodeSet) all() iter.Seq[mesh.Node] {
 }
 
 // updated is sorted with what is stale put right: one Node that changed is not worth sorting thousands.
-func (s *nodeSet) updated(holder func(identity.PublicKey) string) []mesh.Node {
-	sorted := make([]mesh.Node, len(s.sorted), len(s.sorted)+len(s.stale))
+func (s *nodeSet) updated(holder func(identity.PublicKey) string) []*mesh.Node {
+	sorted := make([]*mesh.Node, len(s.sorted), len(s.sorted)+len(s.stale))
 	copy(sorted, s.sorted)
 	for name := range s.stale {
-		at, found := slices.BinarySearchFunc(sorted, name, func(n mesh.Node, name string) int { return strings.Compare(n.Name, name) })
+		at, found := slices.BinarySearchFunc(sorted, name, func(n *mesh.Node, name string) int { return strings.Compare(n.Name, name) })
 		held := s.byName[name]
 		if !held.known() {
 			if found {
@@ -192,7 +208,7 @@ func (s *nodeSet) updated(holder func(identity.PublicKey) string) []mesh.Node {
 			continue
 		}
 		node := held.node()
-		node.KeyHolder = holder(node.Claim.PublicKey)
+		node = heldBy(node, holder(node.Claim.PublicKey))
 		if found {
 			sorted[at] = node
 		} else {

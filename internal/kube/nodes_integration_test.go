@@ -19,7 +19,7 @@ import (
 func find(snapshot Snapshot, name string) mesh.Node {
 	for _, n := range snapshot.Nodes {
 		if n.Name == name {
-			return n
+			return *n
 		}
 	}
 	return mesh.Node{}

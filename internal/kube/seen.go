@@ -57,10 +57,10 @@ func (n *seenNode) isRow() bool { return n.UID == "" }
 func (n *seenNode) held() *heldNode { return &heldNode{seen: n, grants: n.grants} }
 
 // with is the Node with these grants.
-func (n *seenNode) with(g *grants) mesh.Node {
+func (n *seenNode) with(g *grants) *mesh.Node {
 	node := n.claim
 	node.Grants, node.Malformed = g.prefixes, cmp.Or(g.problem, node.Malformed)
-	return node
+	return &node
 }
 
 // DeepCopyObject implements runtime.Object. What a seenNode refers to is never changed.

@@ -18,8 +18,8 @@ import (
 // Snapshot is what the API server says, as far as we read it. The caller may keep it, and must not change what its
 // slices and maps hold.
 type Snapshot struct {
-	// Nodes are all Nodes, the own among them, ordered by name.
-	Nodes []mesh.Node
+	// Nodes are all Nodes, the own among them, ordered by name. One that is the same as in the Snapshot before is the same pointer.
+	Nodes []*mesh.Node
 	Own   Own
 	// ServiceCIDRs are the cluster's, sorted; empty unless Options.WatchServiceCIDRs.
 	ServiceCIDRs []netip.Prefix

@@ -71,7 +71,7 @@ func TestRoundTrip(t *testing.T) {
 		status: Status{Node: "n1", Ready: true, PublicKey: key, PodCIDRs: []netip.Prefix{prefix}, Waiting: []string{"n2"}},
 		peers: []Peer{{Node: "n2", PublicKey: key, Endpoint: netip.MustParseAddrPort("[fd30::2]:51820"),
 			AllowedIPs: []netip.Prefix{prefix}, LastHandshake: time.Unix(1000, 0).UTC()}, {Node: "n3", PublicKey: key}},
-		plan: mesh.Plan{Node: "n1", Routes: []mesh.Route{{Destination: prefix, Device: "warren0", Source: netip.MustParseAddr("10.244.0.1")},
+		plan: mesh.Plan{Node: "n1", Routes: []*mesh.Route{{Destination: prefix, Device: "warren0", Source: netip.MustParseAddr("10.244.0.1")},
 			{Destination: prefix, Metric: mesh.UnreachableMetric}}},
 	}
 	path, stop := serve(t, want)

@@ -36,7 +36,8 @@ type slot struct {
 func (e entry) slot() slot { return slot{e.Destination, e.Metric} }
 
 // wanted is the entry for a route of the plan. link is the index of its device, 0 for an unreachable route.
-func wanted(r mesh.Route, link int) entry {
+func wanted(route *mesh.Route, link int) entry {
+	r := *route
 	if r.Metric == 0 && r.Destination.Addr().Is6() {
 		r.Metric = defaultMetric6
 	}

@@ -54,19 +54,19 @@ func newRouter(tb testing.TB, messages *int) *Router {
 
 func pfx(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 
-func via(destination, device, source string) mesh.Route {
-	return mesh.Route{Destination: pfx(destination), Device: device, Source: netip.MustParseAddr(source)}
+func via(destination, device, source string) *mesh.Route {
+	return &mesh.Route{Destination: pfx(destination), Device: device, Source: netip.MustParseAddr(source)}
 }
 
-func unreachable(destination string) mesh.Route {
-	return mesh.Route{Destination: pfx(destination), Metric: mesh.UnreachableMetric}
+func unreachable(destination string) *mesh.Route {
+	return &mesh.Route{Destination: pfx(destination), Metric: mesh.UnreachableMetric}
 }
 
 // meshAddresses are the test node's own; the plan's routes name them as source.
 var meshAddresses = []netip.Prefix{pfx("10.244.0.1/32"), pfx("fd00:10:244::1/128")}
 
-func plan() []mesh.Route {
-	return []mesh.Route{
+func plan() []*mesh.Route {
+	return []*mesh.Route{
 		via("10.244.1.0/24", "warren0", "10.244.0.1"),
 		via("10.244.2.0/24", "warren0", "10.244.0.1"),
 		via("fd00:10:244:1::/64", "warren0", "fd00:10:244::1"),

@@ -63,8 +63,8 @@ func TestRouteMTU(t *testing.T) {
 	if err := r.SetAddresses("warren0", []netip.Prefix{pfx("10.244.1.1/32"), pfx("fd00::1/128")}, 1440); err != nil {
 		t.Fatal(err)
 	}
-	routes := func(mtu int) []mesh.Route {
-		routes := []mesh.Route{via("10.244.2.0/24", "warren0", "10.244.1.1"), via("fd00:2::/64", "warren0", "fd00::1")}
+	routes := func(mtu int) []*mesh.Route {
+		routes := []*mesh.Route{via("10.244.2.0/24", "warren0", "10.244.1.1"), via("fd00:2::/64", "warren0", "fd00::1")}
 		for i := range routes {
 			routes[i].MTU = mtu
 		}

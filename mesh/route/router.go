@@ -36,7 +36,7 @@ type Router struct {
 	// held are the plan's routes that the kernel is known to hold; nil when it has to be asked.
 	held map[slot]entry
 	// settled are the routes of the last Set, where held is exactly these by settledLinks; nil where it may not be.
-	settled      []mesh.Route
+	settled      []*mesh.Route
 	settledLinks map[string]int
 	// own are the removals by this Router that the kernel has not told of yet.
 	own removals

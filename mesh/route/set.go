@@ -19,20 +19,19 @@ import (
 // A route of somebody else's to the same destination with the same metric is left, and an error (unix.EEXIST). Where the kernel
 // cannot be read without interruption (netlink.ErrDumpInterrupted), or the device of a wanted route cannot be found, nothing
 // is removed.
-func (r *Router) Set(routes []mesh.Route) error { return r.apply(routes, true) }
+func (r *Router) Set(routes []*mesh.Route) error { return r.apply(routes, true) }
 
 // Add is Set without the removals.
-func (r *Router) Add(routes []mesh.Route) error { return r.apply(routes, false) }
+func (r *Router) Add(routes []*mesh.Route) error { return r.apply(routes, false) }
 
-func (r *Router) apply(routes []mesh.Route, removals bool) error {
+func (r *Router) apply(routes []*mesh.Route, removals bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	interrupted := r.load()
 	if interrupted != nil && !errors.Is(interrupted, netlink.ErrDumpInterrupted) {
 		return interrupted
 	}
-	links, unresolved := r.links(routes)
-	have, want := r.unsettled(routes, links)
+	have, want, links, unresolved := r.unsettled(routes)
 	changes := mesh.Diff(have, want, entry.slot, func(have, want entry) bool { return have == want })
 	r.settled = nil
 	errs := []error{interrupted, unresolved}
@@ -72,15 +71,31 @@ func (r *Router) apply(routes []mesh.Route, removals bool) error {
 	return err
 }
 
-// unsettled are the entries to compare: what the kernel holds and what it should. Where it is known to hold what was wanted last, that
-// is what has changed since, and one event costs the same in a mesh of any size.
-func (r *Router) unsettled(routes []mesh.Route, links map[string]int) (have, want []entry) {
-	if r.settled == nil || !maps.Equal(links, r.settledLinks) {
-		return slices.Collect(maps.Values(r.held)), resolve(routes, links)
+// unsettled are the entries to compare, what the kernel holds and what it should, and the links that they were resolved by. Where the
+// kernel is known to hold what was wanted last, that is what has changed since, and one event costs the same in a mesh of any size.
+func (r *Router) unsettled(routes []*mesh.Route) (have, want []entry, links map[string]int, err error) {
+	if r.settled != nil {
+		before, rest := mesh.Trim(r.settled, routes, (*mesh.Route).Equal)
+		devices := devicesOf(rest)
+		for device := range r.settledLinks {
+			devices[device] = struct{}{}
+		}
+		links, err = r.links(devices)
+		if maps.Equal(links, r.settledLinks) {
+			return resolve(before, links), resolve(rest, links), links, err
+		}
 	}
-	before, rest := mesh.Trim(r.settled, routes, func(a, b mesh.Route) bool { return a == b })
-	have, want = resolve(before, links), resolve(rest, links)
-	return have, want
+	links, err = r.links(devicesOf(routes))
+	return slices.Collect(maps.Values(r.held)), resolve(routes, links), links, err
+}
+
+// devicesOf are the names of the devices that routes leave by; empty for those that leave by none.
+func devicesOf(routes []*mesh.Route) map[string]struct{} {
+	devices := map[string]struct{}{}
+	for _, route := range routes {
+		devices[route.Device] = struct{}{}
+	}
+	return devices
 }
 
 // load reads the kernel unless it is remembered. With netlink.ErrDumpInterrupted, held is what was seen.
@@ -99,31 +114,31 @@ func (r *Router) load() error {
 	return err
 }
 
-// links looks up the routes' devices, each once. Those that cannot be found have none, and the routes that are remembered of them are
-// forgotten if there is no such device: they went with it.
-func (r *Router) links(routes []mesh.Route) (map[string]int, error) {
-	links, missing := map[string]int{"": 0}, map[string]bool{}
+// links looks up devices. Those that cannot be found have none, and the routes that are remembered of them are forgotten if there is no
+// such device: they went with it.
+func (r *Router) links(devices map[string]struct{}) (map[string]int, error) {
+	links := map[string]int{}
 	var errs []error
-	for _, route := range routes {
-		if _, ok := links[route.Device]; ok || missing[route.Device] {
+	for device := range devices {
+		if device == "" {
+			links[device] = 0
 			continue
 		}
-		link, err := r.handle.LinkByName(route.Device)
+		link, err := r.handle.LinkByName(device)
 		if err == nil {
-			links[route.Device] = link.Attrs().Index
+			links[device] = link.Attrs().Index
 			continue
 		}
-		missing[route.Device] = true
-		errs = append(errs, fmt.Errorf("adding routes by %s: finding link: %w", route.Device, err))
+		errs = append(errs, fmt.Errorf("adding routes by %s: finding link: %w", device, err))
 		if errors.As(err, &netlink.LinkNotFoundError{}) {
-			maps.DeleteFunc(r.held, func(_ slot, e entry) bool { return e.Device == route.Device })
+			maps.DeleteFunc(r.held, func(_ slot, e entry) bool { return e.Device == device })
 		}
 	}
 	return links, errors.Join(errs...)
 }
 
 // resolve leaves the routes out whose device was not found.
-func resolve(routes []mesh.Route, links map[string]int) []entry {
+func resolve(routes []*mesh.Route, links map[string]int) []entry {
 	entries := make([]entry, 0, len(routes))
 	for _, route := range routes {
 		if index, ok := links[route.Device]; ok {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -80,12 +79,12 @@ func TestSetSendsOnlyTheDifference(t *testing.T) {
 	ip(t, "link set warren1 up")
 	changed := plan()
 	changed[1].Source = netip.MustParseAddr("10.244.0.9")
-	moved := slices.Clone(changed)
-	moved[2].Device = "warren1"
+	moved := plan()
+	moved[1].Source, moved[2].Device = changed[1].Source, "warren1"
 	for _, step := range []struct {
 		name   string
 		before func()
-		routes []mesh.Route
+		routes []*mesh.Route
 		want   int
 	}{
 		{"first", nil, plan(), 5},
@@ -165,7 +164,7 @@ func TestSetLeavesOthersRoutes(t *testing.T) {
 func TestSetFailureInTheMiddle(t *testing.T) {
 	var messages int
 	r := prepared(t, &messages)
-	if err := r.Set([]mesh.Route{via("10.244.9.0/24", "warren0", "10.244.0.1")}); err != nil {
+	if err := r.Set([]*mesh.Route{via("10.244.9.0/24", "warren0", "10.244.0.1")}); err != nil {
 		t.Fatal(err)
 	}
 	routes := plan()
@@ -251,8 +250,8 @@ func TestSetInterruptedDump(t *testing.T) {
 }
 
 // many are n/2 IPv4 and n/2 IPv6 routes.
-func many(n int) []mesh.Route {
-	routes := make([]mesh.Route, 0, n)
+func many(n int) []*mesh.Route {
+	routes := make([]*mesh.Route, 0, n)
 	for i := range n / 2 {
 		routes = append(routes, via(fmt.Sprintf("10.%d.%d.0/24", 128+i/256, i%256), "warren0", "10.244.0.1"),
 			via(fmt.Sprintf("fd00:20:%x::/64", i), "warren0", "fd00:10:244::1"))
@@ -266,7 +265,7 @@ func TestSetMany(t *testing.T) {
 	routes := many(5000)
 	for _, step := range []struct {
 		name   string
-		routes []mesh.Route
+		routes []*mesh.Route
 		want   int
 	}{
 		{"5,000 routes", routes, 5000},

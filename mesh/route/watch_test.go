@@ -109,7 +109,7 @@ func TestWatchIsSilentAboutOurOwnRemovals(t *testing.T) {
 		return len(r.own.pending)
 	}
 	all := plan()
-	for _, routes := range [][]mesh.Route{all, all[1:], all} {
+	for _, routes := range [][]*mesh.Route{all, all[1:], all} {
 		if err := r.Set(routes); err != nil {
 			t.Fatal(err)
 		}

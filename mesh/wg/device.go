@@ -60,10 +60,10 @@ type Device struct {
 	known *state
 	// settled are the peers of the last Set that pruned, whole: known holds what they say. They count only while settledIn is
 	// known.
-	settled   []mesh.Peer
+	settled   []*mesh.Peer
 	settledIn *state
 	// unpruned are the peers of the last Set if it changed something and did not prune.
-	unpruned []mesh.Peer
+	unpruned []*mesh.Peer
 	// claims are the endpoints last wanted of each peer. They outlive known: they are what tells a claim that changed from an
 	// endpoint that roamed.
 	claims map[identity.PublicKey]netip.AddrPort
@@ -229,7 +229,7 @@ func (d *Device) send(message []Change) error {
 }
 
 // setPeers sends the difference between what is known and what is wanted, and remembers each message that succeeded.
-func (d *Device) setPeers(want []mesh.Peer, prune bool) error {
+func (d *Device) setPeers(want []*mesh.Peer, prune bool) error {
 	have, rest := d.unsettled(want)
 	changes := d.known.diff(d.claims, rest, have, prune)
 	for _, message := range chunks(changes) {
@@ -263,7 +263,7 @@ func (d *Device) setPeers(want []mesh.Peer, prune bool) error {
 // unsettled are the peers to look at: those that the device has, or is believed to have claimed, and those that are wanted. Where
 // the device is known to hold what was wanted last, that is what has changed since, and one event costs the same in a mesh of any
 // size.
-func (d *Device) unsettled(want []mesh.Peer) (have []identity.PublicKey, rest []mesh.Peer) {
+func (d *Device) unsettled(want []*mesh.Peer) (have []identity.PublicKey, rest []*mesh.Peer) {
 	if d.settledIn != d.known || d.unpruned != nil && !same(d.unpruned, want) {
 		have = slices.Collect(maps.Keys(d.known.peers))
 		for key := range d.claims {
@@ -273,7 +273,7 @@ func (d *Device) unsettled(want []mesh.Peer) (have []identity.PublicKey, rest []
 		}
 		return have, want
 	}
-	before, rest := mesh.Trim(d.settled, want, mesh.Peer.Equal)
+	before, rest := mesh.Trim(d.settled, want, (*mesh.Peer).Equal)
 	for _, peer := range before {
 		have = append(have, peer.PublicKey)
 	}
@@ -281,13 +281,33 @@ func (d *Device) unsettled(want []mesh.Peer) (have []identity.PublicKey, rest []
 }
 
 // same says whether two lists are one.
-func same(a, b []mesh.Peer) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
+func same(a, b []*mesh.Peer) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
 // Forget makes the next Set read the device and repair what somebody else changed. Roamed endpoints stay.
 func (d *Device) Forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.known = nil
+}
+
+// Audit reads the device and says whether the next Set has to: whether it holds something else than what is known of it, but for endpoints
+// that roamed, or cannot be read.
+func (d *Device) Audit() (changed bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.known == nil {
+		return true
+	}
+	now, err := d.read()
+	if err != nil || !d.known.holds(now) {
+		d.known = nil
+		return true
+	}
+	if d.settledIn == d.known {
+		d.settledIn = now
+	}
+	d.known = now
+	return false
 }
 
 // ErrNoDevice is what asking about a device says before the first Set.

@@ -95,7 +95,7 @@ func testShowconf(t *testing.T, mode Mode) {
 	n := newNode(t, "golden", Options{Mode: mode})
 	n1, n2, n3 := testPeer(1), testPeer(2), testPeer(3)
 	names := map[string]string{n.key.Public().String(): "SELF"}
-	for i, peer := range []mesh.Peer{n1, n2, n3} {
+	for i, peer := range []*mesh.Peer{n1, n2, n3} {
 		names[peer.PublicKey.String()] = []string{"N1", "N2", "N3"}[i]
 	}
 	show := func() string {
@@ -115,14 +115,14 @@ func testShowconf(t *testing.T, mode Mode) {
 		return strings.Join(blocks, "\npeer: ")
 	}
 	head := "interface: lanegolden\npublic key: SELF\nlistening port: 51820"
-	moved := n2
+	moved := testPeer(2)
 	moved.AllowedIPs = append(prefixList("10.244.1.0/24"), n2.AllowedIPs...)
-	emptied := n1
+	emptied := testPeer(1)
 	emptied.AllowedIPs = prefixList("10.244.101.0/24")
-	rekeyed := n3
+	rekeyed := testPeer(3)
 	rekeyed.PublicKey = identity.PublicKey{99}
 	names[rekeyed.PublicKey.String()] = "N3b"
-	kept := n3
+	kept := testPeer(3)
 	kept.Keepalive = 25 * time.Second
 	for _, step := range []struct {
 		name     string
@@ -170,7 +170,7 @@ func TestOnePeerAmongThousand(t *testing.T) { everyMode(t, testOnePeerAmongThous
 
 func testOnePeerAmongThousand(t *testing.T, mode Mode) {
 	n := newNode(t, "many", Options{Mode: mode})
-	var peers []mesh.Peer
+	var peers []*mesh.Peer
 	for i := range 1000 {
 		peers = append(peers, testPeer(i+1))
 	}
@@ -179,13 +179,14 @@ func testOnePeerAmongThousand(t *testing.T, mode Mode) {
 	}
 	for _, step := range []struct {
 		name  string
-		peers []mesh.Peer
+		peers []*mesh.Peer
 	}{
 		{"one more", append(peers[:1000:1000], testPeer(1001))},
 		{"one less", peers},
-		{"another endpoint", func() []mesh.Peer {
-			changed := append([]mesh.Peer(nil), peers...)
-			changed[500].Endpoint = netip.MustParseAddrPort("192.168.77.1:51820")
+		{"another endpoint", func() []*mesh.Peer {
+			changed, other := slices.Clone(peers), *peers[500]
+			other.Endpoint = netip.MustParseAddrPort("192.168.77.1:51820")
+			changed[500] = &other
 			return changed
 		}()},
 	} {
@@ -237,8 +238,13 @@ func testAuditRepairs(t *testing.T, mode Mode) {
 	if sent := n.sent(func() { n.mustSet(lane) }); sent != 0 {
 		t.Errorf("%d messages, want none: it was not told to look", sent)
 	}
-	n.device.Forget()
+	if !n.device.Audit() {
+		t.Error("an audit finds nothing")
+	}
 	n.mustSet(lane)
+	if n.device.Audit() {
+		t.Error("an audit finds something after all was put right")
+	}
 	if diff := cmp.Diff(order(want), order(n.run("wg", "showconf", n.iface()))); diff != "" {
 		t.Error("the device is not as before (the diff is not shown: it has keys)")
 	}

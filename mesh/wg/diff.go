@@ -63,7 +63,7 @@ func (c Change) String() string {
 // diff is what turns the state into the wanted peers: at most one change of each peer, additions and changes in the order of want,
 // then removals by key, of those among have that are not wanted. Without prune nothing is removed. claims are the endpoints last
 // wanted. What is neither in want nor in have is as it should be.
-func (s *state) diff(claims map[identity.PublicKey]netip.AddrPort, want []mesh.Peer, have []identity.PublicKey, prune bool) []Change {
+func (s *state) diff(claims map[identity.PublicKey]netip.AddrPort, want []*mesh.Peer, have []identity.PublicKey, prune bool) []Change {
 	var changes []Change
 	wanted := make(map[identity.PublicKey]struct{}, len(want))
 	keeps := make(map[netip.Prefix]struct{}, 2*len(want))
@@ -98,7 +98,7 @@ func (s *state) diff(claims map[identity.PublicKey]netip.AddrPort, want []mesh.P
 	return changes
 }
 
-func create(peer mesh.Peer) Change {
+func create(peer *mesh.Peer) Change {
 	change := Change{PublicKey: peer.PublicKey, New: true, Endpoint: peer.Endpoint, AllowedIPs: peer.AllowedIPs}
 	if interval := seconds(peer.Keepalive); interval != 0 {
 		change.Keepalive = &interval
@@ -107,7 +107,7 @@ func create(peer mesh.Peer) Change {
 }
 
 // update is the change of a peer that is there already. keeps are the allowed IPs of all wanted peers.
-func (s *state) update(have *peerState, claims map[identity.PublicKey]netip.AddrPort, want mesh.Peer,
+func (s *state) update(have *peerState, claims map[identity.PublicKey]netip.AddrPort, want *mesh.Peer,
 	keeps map[netip.Prefix]struct{}, prune bool,
 ) (change Change, differs bool) {
 	change = Change{PublicKey: want.PublicKey, ClearPresharedKey: have.preshared}

@@ -18,10 +18,10 @@ import (
 )
 
 // testPeer is node n with an endpoint and a prefix of both families.
-func testPeer(n int) mesh.Peer {
+func testPeer(n int) *mesh.Peer {
 	key := identity.PublicKey{31: 9}
 	key[0], key[1] = byte(n), byte(n>>8)
-	return mesh.Peer{
+	return &mesh.Peer{
 		Node: fmt.Sprintf("n%d", n), PublicKey: key,
 		Endpoint:   netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 168, byte(5 + n>>8), byte(n)}), 51820),
 		AllowedIPs: prefixList(fmt.Sprintf("10.%d.%d.0/24", (244+n>>8)&255, n&255), fmt.Sprintf("fd00:244:%x::/64", n)),
@@ -71,10 +71,11 @@ func keyFile(t *testing.T) string {
 
 func TestDiff(t *testing.T) {
 	n1, n2 := testPeer(1), testPeer(2)
-	with := func(peer mesh.Peer, edit func(*mesh.Peer)) mesh.Peer {
-		peer.AllowedIPs = slices.Clone(peer.AllowedIPs)
-		edit(&peer)
-		return peer
+	with := func(peer *mesh.Peer, edit func(*mesh.Peer)) *mesh.Peer {
+		edited := *peer
+		edited.AllowedIPs = slices.Clone(peer.AllowedIPs)
+		edit(&edited)
+		return &edited
 	}
 	other := netip.MustParseAddrPort("192.168.9.9:51820")
 	roamed := netip.MustParseAddrPort("203.0.113.5:1234")
@@ -82,37 +83,37 @@ func TestDiff(t *testing.T) {
 	for name, test := range map[string]struct {
 		have    func(*state)
 		claims  map[identity.PublicKey]netip.AddrPort
-		want    []mesh.Peer
+		want    []*mesh.Peer
 		noPrune bool
 		text    string
 	}{
-		"nothing":                                {claims: claims, want: []mesh.Peer{n1, n2}},
-		"endpoint roamed":                        {have: endpointIs(n1, roamed), claims: claims, want: []mesh.Peer{n1, n2}},
-		"endpoint lost":                          {have: endpointIs(n1, netip.AddrPort{}), claims: claims, want: []mesh.Peer{n1, n2}, text: "peer N1 endpoint 192.168.5.1:51820"},
-		"claim changed":                          {claims: claims, want: []mesh.Peer{with(n1, func(p *mesh.Peer) { p.Endpoint = other }), n2}, text: "peer N1 endpoint 192.168.9.9:51820"},
-		"claim changed to what it roamed to":     {have: endpointIs(n1, other), claims: claims, want: []mesh.Peer{with(n1, func(p *mesh.Peer) { p.Endpoint = other }), n2}},
-		"claim gone":                             {claims: claims, want: []mesh.Peer{with(n1, func(p *mesh.Peer) { p.Endpoint = netip.AddrPort{} }), n2}},
-		"adopted, live":                          {have: func(s *state) { endpointIs(n1, roamed)(s); s.peers[n1.PublicKey].live = true }, want: []mesh.Peer{n1, n2}},
-		"adopted, dead":                          {have: endpointIs(n1, roamed), want: []mesh.Peer{n1, n2}, text: "peer N1 endpoint 192.168.5.1:51820"},
-		"adopted, dead, no claim":                {have: endpointIs(n1, roamed), want: []mesh.Peer{with(n1, func(p *mesh.Peer) { p.Endpoint = netip.AddrPort{} }), n2}},
-		"keepalive on":                           {claims: claims, want: []mesh.Peer{with(n1, func(p *mesh.Peer) { p.Keepalive = 25500 * time.Millisecond }), n2}, text: "peer N1 persistent-keepalive 25s"},
-		"keepalive off":                          {have: func(s *state) { s.peers[n1.PublicKey].keepalive = time.Second }, claims: claims, want: []mesh.Peer{n1, n2}, text: "peer N1 persistent-keepalive 0s"},
-		"preshared key":                          {have: func(s *state) { s.peers[n1.PublicKey].preshared = true }, claims: claims, want: []mesh.Peer{n1, n2}, text: "peer N1 preshared-key /dev/null"},
-		"prefix more: the others stay":           {claims: claims, want: []mesh.Peer{with(n1, func(p *mesh.Peer) { p.AllowedIPs = append(p.AllowedIPs, prefixList("10.8.0.0/24")...) }), n2}, text: "peer N1 allowed-ips +10.8.0.0/24"},
-		"prefix less":                            {claims: claims, want: []mesh.Peer{with(n1, func(p *mesh.Peer) { p.AllowedIPs = p.AllowedIPs[:1] }), n2}, text: "peer N1 allowed-ips 10.244.1.0/24"},
-		"prefix less, no prune":                  {claims: claims, noPrune: true, want: []mesh.Peer{with(n1, func(p *mesh.Peer) { p.AllowedIPs = p.AllowedIPs[:1] }), n2}},
-		"all prefixes gone":                      {claims: claims, want: []mesh.Peer{with(n1, func(p *mesh.Peer) { p.AllowedIPs = nil }), n2}, text: "peer N1 allowed-ips "},
-		"prefix moves: the loser is not touched": {claims: claims, want: []mesh.Peer{with(n1, func(p *mesh.Peer) { p.AllowedIPs = p.AllowedIPs[:1] }), with(n2, func(p *mesh.Peer) { p.AllowedIPs = append(p.AllowedIPs, n1.AllowedIPs[1]) })}, text: "peer N2 allowed-ips +fd00:244:1::/64"},
-		"prefixes change places":                 {claims: claims, want: []mesh.Peer{with(n1, func(p *mesh.Peer) { p.AllowedIPs = n2.AllowedIPs }), with(n2, func(p *mesh.Peer) { p.AllowedIPs = n1.AllowedIPs })}, text: "peer N1 allowed-ips +10.244.2.0/24,+fd00:244:2::/64\npeer N2 allowed-ips +10.244.1.0/24,+fd00:244:1::/64"},
-		"peer gone":                              {claims: claims, want: []mesh.Peer{n2}, text: "peer N1 remove"},
-		"peer gone, no prune":                    {claims: claims, want: []mesh.Peer{n2}, noPrune: true},
+		"nothing":                                {claims: claims, want: []*mesh.Peer{n1, n2}},
+		"endpoint roamed":                        {have: endpointIs(n1, roamed), claims: claims, want: []*mesh.Peer{n1, n2}},
+		"endpoint lost":                          {have: endpointIs(n1, netip.AddrPort{}), claims: claims, want: []*mesh.Peer{n1, n2}, text: "peer N1 endpoint 192.168.5.1:51820"},
+		"claim changed":                          {claims: claims, want: []*mesh.Peer{with(n1, func(p *mesh.Peer) { p.Endpoint = other }), n2}, text: "peer N1 endpoint 192.168.9.9:51820"},
+		"claim changed to what it roamed to":     {have: endpointIs(n1, other), claims: claims, want: []*mesh.Peer{with(n1, func(p *mesh.Peer) { p.Endpoint = other }), n2}},
+		"claim gone":                             {claims: claims, want: []*mesh.Peer{with(n1, func(p *mesh.Peer) { p.Endpoint = netip.AddrPort{} }), n2}},
+		"adopted, live":                          {have: func(s *state) { endpointIs(n1, roamed)(s); s.peers[n1.PublicKey].live = true }, want: []*mesh.Peer{n1, n2}},
+		"adopted, dead":                          {have: endpointIs(n1, roamed), want: []*mesh.Peer{n1, n2}, text: "peer N1 endpoint 192.168.5.1:51820"},
+		"adopted, dead, no claim":                {have: endpointIs(n1, roamed), want: []*mesh.Peer{with(n1, func(p *mesh.Peer) { p.Endpoint = netip.AddrPort{} }), n2}},
+		"keepalive on":                           {claims: claims, want: []*mesh.Peer{with(n1, func(p *mesh.Peer) { p.Keepalive = 25500 * time.Millisecond }), n2}, text: "peer N1 persistent-keepalive 25s"},
+		"keepalive off":                          {have: func(s *state) { s.peers[n1.PublicKey].keepalive = time.Second }, claims: claims, want: []*mesh.Peer{n1, n2}, text: "peer N1 persistent-keepalive 0s"},
+		"preshared key":                          {have: func(s *state) { s.peers[n1.PublicKey].preshared = true }, claims: claims, want: []*mesh.Peer{n1, n2}, text: "peer N1 preshared-key /dev/null"},
+		"prefix more: the others stay":           {claims: claims, want: []*mesh.Peer{with(n1, func(p *mesh.Peer) { p.AllowedIPs = append(p.AllowedIPs, prefixList("10.8.0.0/24")...) }), n2}, text: "peer N1 allowed-ips +10.8.0.0/24"},
+		"prefix less":                            {claims: claims, want: []*mesh.Peer{with(n1, func(p *mesh.Peer) { p.AllowedIPs = p.AllowedIPs[:1] }), n2}, text: "peer N1 allowed-ips 10.244.1.0/24"},
+		"prefix less, no prune":                  {claims: claims, noPrune: true, want: []*mesh.Peer{with(n1, func(p *mesh.Peer) { p.AllowedIPs = p.AllowedIPs[:1] }), n2}},
+		"all prefixes gone":                      {claims: claims, want: []*mesh.Peer{with(n1, func(p *mesh.Peer) { p.AllowedIPs = nil }), n2}, text: "peer N1 allowed-ips "},
+		"prefix moves: the loser is not touched": {claims: claims, want: []*mesh.Peer{with(n1, func(p *mesh.Peer) { p.AllowedIPs = p.AllowedIPs[:1] }), with(n2, func(p *mesh.Peer) { p.AllowedIPs = append(p.AllowedIPs, n1.AllowedIPs[1]) })}, text: "peer N2 allowed-ips +fd00:244:1::/64"},
+		"prefixes change places":                 {claims: claims, want: []*mesh.Peer{with(n1, func(p *mesh.Peer) { p.AllowedIPs = n2.AllowedIPs }), with(n2, func(p *mesh.Peer) { p.AllowedIPs = n1.AllowedIPs })}, text: "peer N1 allowed-ips +10.244.2.0/24,+fd00:244:2::/64\npeer N2 allowed-ips +10.244.1.0/24,+fd00:244:1::/64"},
+		"peer gone":                              {claims: claims, want: []*mesh.Peer{n2}, text: "peer N1 remove"},
+		"peer gone, no prune":                    {claims: claims, want: []*mesh.Peer{n2}, noPrune: true},
 		"peer's key changes: first new, then old": {
-			claims: claims, want: []mesh.Peer{with(n1, func(p *mesh.Peer) { p.PublicKey = testPeer(3).PublicKey }), n2},
+			claims: claims, want: []*mesh.Peer{with(n1, func(p *mesh.Peer) { p.PublicKey = testPeer(3).PublicKey }), n2},
 			text: "peer N3 endpoint 192.168.5.1:51820 allowed-ips 10.244.1.0/24,fd00:244:1::/64\npeer N1 remove",
 		},
 		"everything at once": {
 			have: endpointIs(n1, roamed), claims: claims,
-			want: []mesh.Peer{with(n1, func(p *mesh.Peer) {
+			want: []*mesh.Peer{with(n1, func(p *mesh.Peer) {
 				p.Endpoint, p.Keepalive, p.AllowedIPs = other, time.Second, prefixList("10.8.0.0/24")
 			})},
 			text: "peer N1 endpoint 192.168.9.9:51820 persistent-keepalive 1s allowed-ips 10.8.0.0/24\npeer N2 remove",
@@ -120,7 +121,7 @@ func TestDiff(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			have := newState()
-			for _, peer := range []mesh.Peer{n1, n2} {
+			for _, peer := range []*mesh.Peer{n1, n2} {
 				have.apply(create(peer))
 			}
 			if test.have != nil {
@@ -141,15 +142,15 @@ func TestDiff(t *testing.T) {
 	}
 }
 
-func endpointIs(peer mesh.Peer, endpoint netip.AddrPort) func(*state) {
+func endpointIs(peer *mesh.Peer, endpoint netip.AddrPort) func(*state) {
 	return func(s *state) { s.peers[peer.PublicKey].endpoint = endpoint }
 }
 
 // TestDiffArrives applies the changes between any two lists of peers, and then nothing is left to change.
 func TestDiffArrives(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		draw := func(label string) []mesh.Peer {
-			var peers []mesh.Peer
+		draw := func(label string) []*mesh.Peer {
+			var peers []*mesh.Peer
 			owner := rapid.SliceOfN(rapid.IntRange(-1, 4), 8, 8).Draw(t, label+" owner of each prefix")
 			present := rapid.SliceOfN(rapid.Bool(), 5, 5).Draw(t, label+" present")
 			for i := range 5 {
@@ -168,11 +169,11 @@ func TestDiffArrives(t *testing.T) {
 			return peers
 		}
 		have, claims := newState(), map[identity.PublicKey]netip.AddrPort{}
-		var settled []mesh.Peer
+		var settled []*mesh.Peer
 		for _, label := range []string{"first", "second", "third"} {
 			want := draw(label)
 			changes := have.diff(claims, want, slices.Collect(maps.Keys(have.peers)), true)
-			before, rest := mesh.Trim(settled, want, mesh.Peer.Equal)
+			before, rest := mesh.Trim(settled, want, (*mesh.Peer).Equal)
 			var had []identity.PublicKey
 			for _, peer := range before {
 				had = append(had, peer.PublicKey)

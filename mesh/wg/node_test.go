@@ -179,13 +179,13 @@ func (n *node) sent(f func()) int {
 func (n *node) iface() string { return "lane" + n.name }
 
 // lane is the node's with these peers.
-func (n *node) lane(peers ...mesh.Peer) mesh.Lane {
+func (n *node) lane(peers ...*mesh.Peer) mesh.Lane {
 	return mesh.Lane{Name: n.iface(), PublicKey: n.key.Public(), ListenPort: 51820, MTU: 1420, Peers: peers}
 }
 
 // peer is the node as others have it.
-func (n *node) peer(endpoint string, allowed ...string) mesh.Peer {
-	peer := mesh.Peer{Node: n.name, PublicKey: n.key.Public()}
+func (n *node) peer(endpoint string, allowed ...string) *mesh.Peer {
+	peer := &mesh.Peer{Node: n.name, PublicKey: n.key.Public()}
 	if endpoint != "" {
 		peer.Endpoint = netip.MustParseAddrPort(endpoint)
 	}

@@ -1,6 +1,7 @@
 package wg
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -30,6 +31,12 @@ type peerState struct {
 
 func newState() *state {
 	return &state{peers: map[identity.PublicKey]*peerState{}, owners: map[netip.Prefix]identity.PublicKey{}}
+}
+
+// holds says whether two states are the same in all that Set brings about: WireGuard itself changes endpoints, and has handshakes.
+func (s *state) holds(o *state) bool {
+	return s.publicKey == o.publicKey && s.listenPort == o.listenPort && maps.Equal(s.owners, o.owners) &&
+		maps.EqualFunc(s.peers, o.peers, func(a, b *peerState) bool { return a.keepalive == b.keepalive && a.preshared == b.preshared })
 }
 
 // add enters a peer that was read.
