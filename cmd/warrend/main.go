@@ -63,7 +63,7 @@ func runAgent(ctx context.Context, config Config) error {
 	}
 	defer func() { _ = logger.Sync() }()
 	kube.RedirectKlog(logger)
-	spareMemory()
+	beFrugal()
 	return agent.Run(ctx, config.Agent, logger)
 }
 

@@ -12,8 +12,17 @@ import (
 	"github.com/warren-mesh/warren/mesh"
 )
 
-// checkpointInterval is the shortest time between two writes of the last good plan: what changes meanwhile is one write.
-const checkpointInterval = 5 * time.Second
+const (
+	// checkpointInterval is the shortest time between two writes of the last good plan: what changes meanwhile is one write.
+	checkpointInterval = 5 * time.Second
+	// checkpointCost is about what one costs for each peer, most of it for the JSON: as with reading the device, a large mesh's are rarer.
+	checkpointCost = 10 * time.Microsecond
+)
+
+// checkpointDue is the time between two writes of a plan with so many peers.
+func checkpointDue(peers int) time.Duration {
+	return max(checkpointInterval, readShare*checkpointCost*time.Duration(peers))
+}
 
 // keeper writes the last plan that the kernel took to disk, in its own time: a disk that is slow, full or gone holds up nothing.
 type keeper struct {
@@ -32,9 +41,19 @@ type keeper struct {
 func newKeeper(store *checkpoint.Store, logger *zap.Logger, metrics *metrics) *keeper {
 	k := &keeper{store: store, logger: logger, metrics: metrics}
 	k.loop = loop.New(func(context.Context) error { return k.save() }, loop.Options{
-		Min: checkpointInterval, RetryMin: checkpointInterval, RetryMax: time.Minute, OnResult: k.saved,
+		Min: checkpointInterval, MinNow: k.due, RetryMin: checkpointInterval, RetryMax: time.Minute, OnResult: k.saved,
 	})
 	return k
+}
+
+// due is the shortest time until the next write.
+func (k *keeper) due() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.plan == nil {
+		return checkpointInterval
+	}
+	return checkpointDue(peersOf(*k.plan))
 }
 
 // keep is told of a plan that the kernel holds. It never waits.

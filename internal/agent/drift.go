@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/warren-mesh/warren/mesh"
 )
 
 const (
@@ -57,10 +59,14 @@ func (a *Agent) drift(parts []string) {
 }
 
 // peers is how many the plan has.
-func (a *Agent) peers() (count int) {
+func (a *Agent) peers() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, lane := range a.result.Plan.Lanes {
+	return peersOf(a.result.Plan)
+}
+
+func peersOf(plan mesh.Plan) (count int) {
+	for _, lane := range plan.Lanes {
 		count += len(lane.Peers)
 	}
 	return count

@@ -166,11 +166,7 @@ func (c kernelCollector) collectResult(gauge func(*prometheus.Desc, float64, ...
 	c.agent.mu.Lock()
 	result := c.agent.result
 	c.agent.mu.Unlock()
-	peers := 0
-	for _, lane := range result.Plan.Lanes {
-		peers += len(lane.Peers)
-	}
-	gauge(peersDesc, float64(peers))
+	gauge(peersDesc, float64(peersOf(result.Plan)))
 	gauge(waitingDesc, float64(len(result.Waiting)))
 	refused := make(map[mesh.Reason]int)
 	for _, r := range result.Refusals {

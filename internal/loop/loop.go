@@ -11,6 +11,8 @@ import (
 type Options struct {
 	// Min is the shortest time between the starts of two runs; what is triggered meanwhile is one run. 0: none.
 	Min time.Duration
+	// MinNow, where given, is asked for Min after each run.
+	MinNow func() time.Duration
 	// RetryMin and RetryMax bound the delay after a failed run, which doubles with each failure in a row.
 	// 0: 100 ms and 10 s.
 	RetryMin, RetryMax time.Duration
@@ -66,6 +68,9 @@ func (r *Runner) Run(ctx context.Context) {
 		} else {
 			r.wait(ctx, retry)
 			retry = min(2*retry, r.options.RetryMax)
+		}
+		if r.options.MinNow != nil {
+			r.options.Min = r.options.MinNow()
 		}
 		pause(ctx, r.options.Min-time.Since(start))
 	}

@@ -61,6 +61,12 @@ func TestRunner(t *testing.T) {
 			r.Trigger()
 			time.Sleep(100 * ms)
 		}, []time.Duration{0, 20 * ms, 40 * ms}},
+		{"as short as it is now", Options{Min: 20 * ms, MinNow: func() time.Duration { return 50 * ms }}, 0, func(_ time.Time, r *Runner) {
+			r.Trigger()
+			time.Sleep(25 * ms)
+			r.Trigger()
+			time.Sleep(100 * ms)
+		}, []time.Duration{0, 50 * ms}},
 		{"failures are retried more and more slowly", Options{RetryMin: 10 * ms, RetryMax: 30 * ms}, 4,
 			func(time.Time, *Runner) { time.Sleep(time.Second) }, []time.Duration{0, 10 * ms, 30 * ms, 60 * ms, 90 * ms}},
 		{"a trigger cuts a retry's delay short", Options{RetryMin: time.Minute}, 1, func(_ time.Time, r *Runner) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"runtime"
 	"runtime/debug"
 )
 
@@ -10,9 +11,16 @@ import (
 // collect.
 const collectorPercent = 50
 
-// spareMemory sets that, unless the environment variable GOGC says otherwise.
-func spareMemory() {
+// processors is how many the agent works on at once. It waits nearly all the time, and what comes is small: with more, each event wakes a
+// thread that looks for work and finds none, which costs more than the event.
+const processors = 1
+
+// beFrugal sets these, unless Go's own environment variables say otherwise.
+func beFrugal() {
 	if _, set := os.LookupEnv("GOGC"); !set {
 		debug.SetGCPercent(collectorPercent)
+	}
+	if _, set := os.LookupEnv("GOMAXPROCS"); !set {
+		runtime.GOMAXPROCS(processors)
 	}
 }
