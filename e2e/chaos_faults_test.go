@@ -115,6 +115,19 @@ func apiStopped(ctx context.Context, c *chaos, s shot) error {
 	return c.Cluster().StartAPIServer(ctx)
 }
 
+func resynced(ctx context.Context, c *chaos, _ shot) error {
+	c.stale.Store(true)
+	return resync(ctx, c.scene)
+}
+
+// etcdRestored takes a snapshot, lets every Node change, and goes back to it: what the agents know is newer than what the API server says.
+func etcdRestored(ctx context.Context, c *chaos, _ shot) error {
+	if err := c.Cluster().Snapshot(ctx); err != nil {
+		return err
+	}
+	return errors.Join(resync(ctx, c.scene), c.Cluster().Restore(ctx))
+}
+
 // diskFull restarts the agent too, except where it is to live on: it is at its start that it needs the folder.
 func diskFull(ctx context.Context, c *chaos, s shot) error {
 	n := c.Node(s.node)

@@ -67,6 +67,8 @@ var faultKinds = []faultKind{
 	{name: "two nodes cut from each other", nodes: anyNode, peers: 1, between: true, lasts: true, do: cutApart},
 	{name: "underlay address changed and back", nodes: anyNode, lasts: true, alone: true, needsAPI: true, do: readdressed},
 	{name: "API server stopped", lasts: true, stopsAPI: true, harmless: true, do: apiStopped},
+	{name: "full resync", alone: true, harmless: true, do: resynced},
+	{name: "etcd restored from an older snapshot", alone: true, harmless: true, do: etcdRestored},
 	{name: "state folder's disk full", nodes: anyNode, lasts: true, harmless: true, do: diskFull},
 	{name: "state folder read-only", nodes: anyNode, lasts: true, harmless: true, do: diskReadOnly},
 	{name: "node rebooted", nodes: rebooted, podsGo: true, do: nodeRebooted},
