@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -51,6 +52,11 @@ func TestAdmission(t *testing.T) {
 			one.check(ctx, t, clients)
 		}
 	}
+	other, err := l.Cluster().Admin().CoreV1().Nodes().Get(ctx, "n2", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	poolsAdmission(ctx, t, clients, string(node.UID), string(other.UID))
 }
 
 // check makes the attempt, and looks at the object itself for what came of it.
@@ -90,15 +96,29 @@ func (a attempt) stored(ctx context.Context, t *testing.T, client rest.Interface
 	return object
 }
 
+// ourResources are those of our own types.
+var ourResources = []string{
+	v1alpha1.ResourceNodeKeys, v1alpha1.ResourceIPPools, v1alpha1.ResourceIPBlocks, v1alpha1.ResourceIPReservations,
+}
+
 func (a attempt) url() string {
-	if strings.HasPrefix(a.path, v1alpha1.ResourceNodeKeys) {
+	if resource, _, _ := strings.Cut(a.path, "/"); slices.Contains(ourResources, resource) {
 		return "/apis/" + v1alpha1.GroupVersion.String() + "/" + a.path
 	}
 	return "/api/v1/" + a.path
 }
 
-// do asks the API server. To put is to put what is stored back, with the body merged into it.
+// do asks the API server.
 func (a attempt) do(ctx context.Context, client rest.Interface, stored *unstructured.Unstructured) error {
+	request, err := a.request(client, stored)
+	if err != nil {
+		return err
+	}
+	return request.Do(ctx).Error()
+}
+
+// request is what it asks. To put is to put what is stored back, with the body merged into it.
+func (a attempt) request(client rest.Interface, stored *unstructured.Unstructured) (*rest.Request, error) {
 	var request *rest.Request
 	body := []byte(a.body)
 	switch a.verb {
@@ -115,18 +135,18 @@ func (a attempt) do(ctx context.Context, client rest.Interface, stored *unstruct
 	case "put":
 		var change map[string]any
 		if err := json.Unmarshal(body, &change); err != nil {
-			return err
+			return nil, err
 		}
 		merge(stored.Object, change)
 		var err error
 		if body, err = stored.MarshalJSON(); err != nil {
-			return err
+			return nil, err
 		}
 		request = client.Put()
 	default:
-		return fmt.Errorf("verb %q is none", a.verb)
+		return nil, fmt.Errorf("verb %q is none", a.verb)
 	}
-	return request.AbsPath(a.url()).Body(body).Do(ctx).Error()
+	return request.AbsPath(a.url()).Body(body), nil
 }
 
 // merge changes an object as a JSON merge patch does.
@@ -175,7 +195,10 @@ func checkPolicies(ctx context.Context, t *testing.T, client kubernetes.Interfac
 			bound = append(bound, b.Spec.PolicyName)
 		}
 	}
-	want := []string{"warren-agent-nodekeys", "warren-agent-nodes", "warren-kubelet-nodes"}
+	want := []string{
+		"warren-agent-ipblocks", "warren-agent-ipblocks-in-pools", "warren-agent-ippools", "warren-agent-nodekeys", "warren-agent-nodes",
+		"warren-ippools", "warren-ippools-apart", "warren-ippools-in-use", "warren-kubelet-nodes",
+	}
 	if diff := cmp.Diff([][]string{want, want}, [][]string{names, bound}); diff != "" {
 		t.Errorf("policies and what is bound (-want +got):\n%s", diff)
 	}

@@ -33,7 +33,9 @@ type Block struct {
 	CIDR netip.Prefix
 	// Pool and Node are names. NodeUID is of the Node that owns it.
 	Pool, Node, NodeUID string
-	Created             time.Time
+	// MeshAddress says that the node's mesh address is in it.
+	MeshAddress bool
+	Created     time.Time
 	// Freed is when its deletion began; zero where it has not. Until it is gone the name is taken, and nobody holds the block.
 	Freed time.Time
 }

@@ -4,4 +4,4 @@
 // +groupName=warren.dev
 package v1alpha1
 
-//go:generate sh -c "go run sigs.k8s.io/controller-tools/cmd/controller-gen@v0.23.0 object crd paths=. output:crd:stdout > ../../manifests/base/crd-nodekeys.yaml"
+//go:generate go run sigs.k8s.io/controller-tools/cmd/controller-gen@v0.23.0 object crd paths=. output:crd:dir=../../manifests/base

@@ -22,8 +22,9 @@ const FinalizerBlock = "warren.dev/block"
 // +kubebuilder:printcolumn:name="CIDR",type=string,JSONPath=`.spec.cidr`
 // +kubebuilder:printcolumn:name="Pool",type=string,JSONPath=`.spec.pool`
 // +kubebuilder:printcolumn:name="Node",type=string,JSONPath=`.spec.nodeName`
+// +kubebuilder:printcolumn:name="Mesh address",type=boolean,JSONPath=`.spec.meshAddress`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:validation:XValidation:rule="self.metadata.name == self.spec.cidr.replace(':', '-').replace('/', '-')",message="the name is the cidr with - for each : and /"
+// +kubebuilder:validation:XValidation:rule="self.metadata.name == self.spec.cidr.replace(':', '-').replace('/', '-')",messageExpression="'the name is the cidr with - for each : and /: ' + self.spec.cidr.replace(':', '-').replace('/', '-')",message="the name is the cidr with - for each : and /"
 type IPBlock struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -56,6 +57,12 @@ type IPBlockSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	NodeName string `json:"nodeName"`
+
+	// MeshAddress says that the Node's mesh address of this family is the block's second address: the block comes first among the
+	// Node's, and is never returned.
+	//
+	// +optional
+	MeshAddress bool `json:"meshAddress,omitempty"`
 }
 
 // IPBlockList is a list of IPBlocks.

@@ -40,8 +40,8 @@ const (
 
 // IPPoolSpec says which addresses, and who may have them.
 //
-// +kubebuilder:validation:XValidation:rule="isCIDR(self.cidr) && self.blockSize >= cidr(self.cidr).prefixLength()",message="blockSize is a prefix length, at least that of the cidr"
-// +kubebuilder:validation:XValidation:rule="isCIDR(self.cidr) && self.blockSize <= (cidr(self.cidr).ip().family() == 4 ? 30 : 126)",message="blockSize is at most 30 for IPv4 and 126 for IPv6: a block is four addresses at least"
+// +kubebuilder:validation:XValidation:rule="!isCIDR(self.cidr) || self.blockSize >= cidr(self.cidr).prefixLength()",fieldPath=".blockSize",message="blockSize is the prefix length of blocks of the cidr: at least the cidr's own"
+// +kubebuilder:validation:XValidation:rule="!isCIDR(self.cidr) || self.blockSize <= (cidr(self.cidr).ip().family() == 4 ? 30 : 126)",fieldPath=".blockSize",message="blockSize is at most 30 for IPv4 and 126 for IPv6: a block is four addresses at least; 26 and 122 are usual"
 type IPPoolSpec struct {
 	// CIDR is the pool's addresses, of one family, like 10.64.0.0/16 or fd00:64::/48.
 	//
@@ -51,7 +51,8 @@ type IPPoolSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a pool's cidr cannot be changed"
 	CIDR string `json:"cidr"`
 
-	// BlockSize is the prefix length of the blocks that nodes claim.
+	// BlockSize is the prefix length of the blocks that nodes claim, like 26 or 122. A node claims another where one is full. It has no
+	// default: what would be right depends on the family.
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=8
@@ -92,15 +93,18 @@ type IPPoolSpec struct {
 
 // IPPoolStatus counts, as of the last claim or return of a block. Whoever made it wrote this.
 type IPPoolStatus struct {
-	// Blocks is how many are claimed, and Capacity how many there are.
+	// Blocks is how many are claimed, and Capacity how many there are, up to 2^62.
 	//
 	// +optional
+	// +kubebuilder:validation:Minimum=0
 	Blocks int64 `json:"blocks"`
 	// +optional
+	// +kubebuilder:validation:Minimum=0
 	Capacity int64 `json:"capacity"`
 	// Nodes is how many Nodes hold them.
 	//
 	// +optional
+	// +kubebuilder:validation:Minimum=0
 	Nodes int64 `json:"nodes"`
 }
 

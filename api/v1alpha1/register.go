@@ -11,7 +11,12 @@ var GroupVersion = schema.GroupVersion{Group: "warren.dev", Version: "v1alpha1"}
 
 // AddToScheme teaches a scheme the types of this package.
 func AddToScheme(scheme *runtime.Scheme) error {
-	scheme.AddKnownTypes(GroupVersion, &NodeKey{}, &NodeKeyList{})
+	scheme.AddKnownTypes(GroupVersion,
+		&NodeKey{}, &NodeKeyList{},
+		&IPPool{}, &IPPoolList{},
+		&IPBlock{}, &IPBlockList{},
+		&IPReservation{}, &IPReservationList{},
+	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil
 }
