@@ -47,7 +47,7 @@ func doubt(holder Holder, b Block, pools map[string]Pool) string {
 	pool, ok := pools[b.Pool]
 	switch {
 	case b.Node != holder.Name:
-		return fmt.Sprintf("it is of node %s", b.Node)
+		return "it is of node " + b.Node
 	case b.NodeUID != holder.UID:
 		return fmt.Sprintf("it is owned by the Node with UID %q, and this one has %q", b.NodeUID, holder.UID)
 	case !ok:

@@ -76,7 +76,7 @@ func (c *computation) peer(n *Node) (peer *Peer, mtu int) {
 	case n.Malformed != "":
 		c.refuse(n.Name, Malformed, "%s", n.Malformed)
 		return nil, 0
-	case !n.Claim.Published() || len(n.Grants) == 0:
+	case !n.Claim.Published() || len(n.Grants) == 0 && len(n.Doubts) == 0:
 		c.waiting = true
 		return nil, 0
 	case n.Claim.PublicKey == c.local.PublicKey:
@@ -124,13 +124,24 @@ func (c *computation) allowedIPs(n *Node) []netip.Prefix {
 		case containedInAny(claimed, n.Grants):
 			// The grant itself was refused, and that has been said.
 		default:
-			c.refuse(n.Name, NotGranted, "pod CIDR %s is in none of its grants (spec.podCIDRs: %s)", claimed, join(n.Grants))
+			c.refuse(n.Name, NotGranted, "pod CIDR %s is in none of its grants (%s)%s", claimed, cmp.Or(join(n.Grants), "none"), doubted(n, claimed))
 		}
 	}
 	if len(n.Claim.PodCIDRs) == 0 {
 		c.waiting = true
 	}
 	return allowed
+}
+
+// doubted is what is to be said of a claim where it is a block that does not count. Of one that is not claimed nothing is: the block and
+// what it hangs on come by different watches, and the claim after all of them.
+func doubted(n *Node, claimed netip.Prefix) string {
+	for _, d := range n.Doubts {
+		if containedInAny(claimed, []netip.Prefix{d.CIDR}) {
+			return fmt.Sprintf("; block %s does not count: %s", d.CIDR, d.Why)
+		}
+	}
+	return ""
 }
 
 // checkMeshAddresses refuses mesh addresses outside the node's pod CIDRs. Nothing is programmed from them: a mesh address

@@ -147,11 +147,21 @@ func (c *computation) find(n *Node) *finding {
 	if n.Name != c.local.Name {
 		f.adopted = n.KeyHolder == ""
 		f.peer, f.mtu = c.peer(n)
-	} else if n.Malformed != "" {
-		c.refuse(n.Name, Malformed, "%s", n.Malformed)
+	} else {
+		c.checkOwn(n)
 	}
 	f.refusals, f.waiting = c.refusals, c.waiting
 	return f
+}
+
+// checkOwn refuses what of the own node is not used.
+func (c *computation) checkOwn(n *Node) {
+	if n.Malformed != "" {
+		c.refuse(n.Name, Malformed, "%s", n.Malformed)
+	}
+	for _, d := range n.Doubts {
+		c.refuse(n.Name, NotGranted, "block %s does not count: %s", d.CIDR, d.Why)
+	}
 }
 
 // result puts together what was found.

@@ -57,7 +57,11 @@ func writeStatus(w io.Writer, s socket.Status) {
 		fmt.Fprintf(w, "waiting for: %s\n", strings.Join(s.Waiting, ", "))
 	}
 	for _, r := range s.Refused {
-		fmt.Fprintf(w, "refused of %s (%s): %s\n", r.Node, r.Reason, r.Detail)
+		of := ""
+		if r.Node != "" {
+			of = " of " + r.Node
+		}
+		fmt.Fprintf(w, "refused%s (%s): %s\n", of, r.Reason, r.Detail)
 	}
 	fmt.Fprintf(w, "stopped from leaving in clear: %d packets, %s\n", s.StoppedPackets, size(int64(s.StoppedBytes))) //nolint:gosec // a counter
 }

@@ -45,7 +45,7 @@ func (a *Agent) reconcile(_ context.Context) error {
 	result := a.planner.Compute(local, snapshot.Nodes)
 	a.metrics.observe("compute", start, nil)
 	claim, problems := a.claim(result.Plan, snapshot.Own)
-	result.Refusals = append(result.Refusals, problems...)
+	result.Refusals = slices.Concat(result.Refusals, problems, snapshot.Refusals)
 	a.remember(result, claim, snapshot)
 	err = a.apply(result.Plan)
 	a.applied.Store(true)
@@ -171,7 +171,7 @@ func (a *Agent) remember(result mesh.Result, claim mesh.Claim, snapshot kube.Sna
 	a.mu.Unlock()
 	for _, r := range began {
 		a.logger.Warn("refused; the rest is used", zap.Object("refusal", loggedRefusal(r)))
-		a.events.Event(kube.Warning, string(r.Reason), fmt.Sprintf("node %s: %s", r.Node, r.Detail), find(snapshot.Nodes, r.Node))
+		a.events.Event(kube.Warning, string(r.Reason), refusalNote(r), find(snapshot.Nodes, r.Node))
 	}
 	for _, r := range ended {
 		a.logger.Info("no longer refused", zap.Object("refusal", loggedRefusal(r)))

@@ -29,6 +29,14 @@ func (r loggedRefusal) MarshalLogObject(encoder zapcore.ObjectEncoder) error {
 	return nil
 }
 
+// refusalNote is a refusal as an Event's note. Of a pool it names no node.
+func refusalNote(r mesh.Refusal) string {
+	if r.Node == "" {
+		return r.Detail
+	}
+	return "node " + r.Node + ": " + r.Detail
+}
+
 // find is the node of that name, or nil.
 func find(nodes []*mesh.Node, name string) *mesh.Node {
 	if i := slices.IndexFunc(nodes, func(n *mesh.Node) bool { return n.Name == name }); i >= 0 {

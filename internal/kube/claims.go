@@ -18,7 +18,7 @@ func (c *Client) watchClaims(ctx context.Context, o metav1.ListOptions) (apiwatc
 }
 
 // readClaim makes a claim's event one of a seenNode, or of an error.
-func readClaim(e apiwatch.Event) apiwatch.Event {
+func readClaim(e apiwatch.Event, as sight) apiwatch.Event {
 	if e.Type == apiwatch.Error {
 		return e
 	}
@@ -26,7 +26,7 @@ func readClaim(e apiwatch.Event) apiwatch.Event {
 	if !ok {
 		return unreadable(fmt.Errorf("reading claims: the API server sent a %T", e.Object))
 	}
-	e.Object = seenMetadata(&partial.ObjectMeta)
+	e.Object = as.metadata(&partial.ObjectMeta)
 	return e
 }
 

@@ -33,6 +33,12 @@ var (
 	ErrKeyTaken = errors.New("the public key is taken by another Node")
 	// ErrNoNodeKeys says that the API server does not know our own type.
 	ErrNoNodeKeys = errors.New("the API server has no NodeKey (warren.dev/v1alpha1): install the CustomResourceDefinition nodekeys.warren.dev")
+	// ErrBlockTaken says that another Node holds the block, or did until a while ago.
+	ErrBlockTaken = errors.New("the block is taken")
+	// ErrNoPools says that the API server does not know pools, blocks or reservations.
+	ErrNoPools = errors.New("the API server has no IPPool, IPBlock or IPReservation (warren.dev/v1alpha1): install their CustomResourceDefinitions")
+	// ErrDenied says that the API server lets the agent not read what it has to.
+	ErrDenied = errors.New("the API server has refused to let this be read")
 	// ErrNoServiceCIDRs says that the API server does not serve ServiceCIDR.
 	ErrNoServiceCIDRs = errors.New("the API server has no ServiceCIDR (networking.k8s.io/v1, Kubernetes 1.33 and later): " +
 		"give the service CIDRs by --service-cidr")
@@ -48,12 +54,15 @@ type Options struct {
 	NodeName string
 	// WatchServiceCIDRs asks for Snapshot.ServiceCIDRs.
 	WatchServiceCIDRs bool
+	// WatchPools asks for Snapshot.Pools, Blocks and Reservations, for the blocks among the Nodes' grants, and for Own.Labels.
+	WatchPools bool
 }
 
 // Client talks to the API server on behalf of one node. It is safe for concurrent use.
 type Client struct {
 	node         string
 	serviceCIDRs bool
+	pools        bool
 
 	// Three, so that none starves the others: few and long requests, writes, and events, which may come in floods.
 	reads kubernetes.Interface
@@ -63,7 +72,8 @@ type Client struct {
 	rows   rest.Interface
 	writes kubernetes.Interface
 	events kubernetes.Interface
-	keys   rest.Interface
+	// ours are our own types.
+	ours rest.Interface
 	// dialer makes all their connections, so that Reconnect can end them.
 	dialer *connrotation.Dialer
 
@@ -91,7 +101,7 @@ func newClient(config *rest.Config, o Options) (*Client, error) {
 	}
 	dialer := connrotation.NewDialer(dial)
 	config.Dial = dialer.DialContext
-	client := &Client{node: o.NodeName, serviceCIDRs: o.WatchServiceCIDRs, dialer: dialer}
+	client := &Client{node: o.NodeName, serviceCIDRs: o.WatchServiceCIDRs, pools: o.WatchPools, dialer: dialer}
 	reads := coreConfig(config, -1, 0) // no limit of ours: the API server has its own for watches
 	reads.Wrap(client.readFailure.wrap)
 	var err error
@@ -113,7 +123,7 @@ func newClient(config *rest.Config, o Options) (*Client, error) {
 	if client.rows, err = newRowClient(reads); err != nil {
 		return nil, err
 	}
-	if client.keys, err = newKeyClient(config); err != nil {
+	if client.ours, err = newOurClient(config, 20, 40); err != nil {
 		return nil, err
 	}
 	return client, nil

@@ -32,8 +32,8 @@ type server struct {
 	*cluster.Cluster
 	ns    *namespace
 	admin kubernetes.Interface
-	// keys is the admin's client for NodeKeys.
-	keys rest.Interface
+	// ours is the admin's client for our own types.
+	ours rest.Interface
 }
 
 func TestAPIServer(t *testing.T) {
@@ -83,7 +83,7 @@ func startServer(t *testing.T) *server {
 		}
 	})
 	s.admin = s.Admin()
-	if s.keys, err = newKeyClient(s.AdminConfig()); err != nil {
+	if s.ours, err = newOurClient(s.AdminConfig(), -1, 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.ApplyFiles(t.Context(), "../../manifests/base"); err != nil {
@@ -215,14 +215,14 @@ func (f *follower) drain() {
 func (s *server) nodeKey(t *testing.T, name string) *v1alpha1.NodeKey {
 	t.Helper()
 	var key v1alpha1.NodeKey
-	if err := s.keys.Get().Resource(v1alpha1.ResourceNodeKeys).Name(name).Do(t.Context()).Into(&key); err != nil {
+	if err := s.ours.Get().Resource(v1alpha1.ResourceNodeKeys).Name(name).Do(t.Context()).Into(&key); err != nil {
 		t.Fatal(err)
 	}
 	return &key
 }
 
 func (s *server) createKey(ctx context.Context, key *v1alpha1.NodeKey) error {
-	return s.keys.Post().Resource(v1alpha1.ResourceNodeKeys).Body(key).Do(ctx).Error()
+	return s.ours.Post().Resource(v1alpha1.ResourceNodeKeys).Body(key).Do(ctx).Error()
 }
 
 func wantError(t *testing.T, what string, err, want error) {

@@ -49,7 +49,7 @@ func (s *nodeSource) pass(rows *rowWatch, claims <-chan apiwatch.Event, hand fun
 			return
 		case e, ok = <-rows.ResultChan():
 		case e, ok = <-claims:
-			e, at = readClaim(e), &s.claimsAt
+			e, at = readClaim(e, s.nodes.sight), &s.claimsAt
 			// From the label's selection: whether a Node is there is for the rows to say.
 			told = e.Type != apiwatch.Deleted && e.Type != apiwatch.Bookmark
 		}

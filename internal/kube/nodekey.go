@@ -17,8 +17,8 @@ import (
 	"github.com/warren-mesh/warren/crypto/identity"
 )
 
-// newKeyClient makes a client for Warren's own types.
-func newKeyClient(config *rest.Config) (rest.Interface, error) {
+// newOurClient makes a client for Warren's own types.
+func newOurClient(config *rest.Config, qps float32, burst int) (rest.Interface, error) {
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("making a client for %s: %w", v1alpha1.GroupVersion, err)
@@ -27,7 +27,7 @@ func newKeyClient(config *rest.Config) (rest.Interface, error) {
 	c.GroupVersion = &v1alpha1.GroupVersion
 	c.APIPath = "/apis"
 	c.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
-	c.QPS, c.Burst = 20, 40
+	c.QPS, c.Burst = qps, burst
 	client, err := rest.RESTClientFor(c)
 	if err != nil {
 		return nil, fmt.Errorf("making a client for %s: %w", v1alpha1.GroupVersion, err)
@@ -59,7 +59,7 @@ func (c *Client) EnsureNodeKey(ctx context.Context, key identity.PublicKey, node
 }
 
 func (c *Client) ensureNodeKey(ctx context.Context, want *v1alpha1.NodeKey) error {
-	err := c.keys.Post().Resource(v1alpha1.ResourceNodeKeys).Body(want).Do(ctx).Error()
+	err := c.ours.Post().Resource(v1alpha1.ResourceNodeKeys).Body(want).Do(ctx).Error()
 	switch {
 	case err == nil:
 		return nil
@@ -69,7 +69,7 @@ func (c *Client) ensureNodeKey(ctx context.Context, want *v1alpha1.NodeKey) erro
 		return err
 	}
 	var have v1alpha1.NodeKey
-	if err := c.keys.Get().Resource(v1alpha1.ResourceNodeKeys).Name(want.Name).Do(ctx).Into(&have); err != nil {
+	if err := c.ours.Get().Resource(v1alpha1.ResourceNodeKeys).Name(want.Name).Do(ctx).Into(&have); err != nil {
 		return err
 	}
 	switch {
@@ -83,5 +83,5 @@ func (c *Client) ensureNodeKey(ctx context.Context, want *v1alpha1.NodeKey) erro
 		return nil
 	}
 	have.OwnerReferences = want.OwnerReferences
-	return c.keys.Put().Resource(v1alpha1.ResourceNodeKeys).Name(have.Name).Body(&have).Do(ctx).Error()
+	return c.ours.Put().Resource(v1alpha1.ResourceNodeKeys).Name(have.Name).Body(&have).Do(ctx).Error()
 }

@@ -3,10 +3,6 @@ package kube
 import (
 	"sync"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/client-go/tools/cache"
-
 	"github.com/warren-mesh/warren/api/v1alpha1"
 	"github.com/warren-mesh/warren/crypto/identity"
 )
@@ -16,12 +12,6 @@ type keySet struct {
 	mu     sync.Mutex // guards all below
 	byName map[string]identity.PublicKey
 	holder map[identity.PublicKey]string
-}
-
-// listKeys lists and watches NodeKeys.
-func (c *Client) listKeys() *steady {
-	lists := cache.NewListWatchFromClient(c.keys, v1alpha1.ResourceNodeKeys, metav1.NamespaceAll, fields.Everything())
-	return c.steady(lists, v1alpha1.GroupVersion.WithResource(v1alpha1.ResourceNodeKeys))
 }
 
 // set says whether anybody holds another key now. A NodeKey whose name is not its key's counts for nothing: by its name alone the

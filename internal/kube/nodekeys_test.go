@@ -52,9 +52,9 @@ func TestKeySet(t *testing.T) {
 
 // TestKeysMakeSnapshotsAnew: a NodeKey may come before its Node, after it, and end before it.
 func TestKeysMakeSnapshotsAnew(t *testing.T) {
-	w := &Watcher{nodes: nodeSet{ownName: "n1"}}
+	w := newWatcher("n1", false)
 	changes := 0
-	keys := newMirror(w.keysChanged(func() { changes++ }), w.keys.set, w.keys.remove)
+	keys := newMirror(after(w.nodes.outdatedKeys, func() { changes++ }), w.keys.set, w.keys.remove)
 	holder := func() string { return w.Snapshot().Nodes[0].KeyHolder }
 
 	node := fullNode("n2")

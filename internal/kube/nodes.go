@@ -2,11 +2,13 @@ package kube
 
 import (
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/warren-mesh/warren/crypto/identity"
 	"github.com/warren-mesh/warren/mesh"
@@ -15,6 +17,7 @@ import (
 // nodeSet is all Nodes, each parsed once for each event.
 type nodeSet struct {
 	ownName string
+	sight   sight
 
 	mu     sync.Mutex // guards all below
 	byName map[string]*heldNode
@@ -23,8 +26,8 @@ type nodeSet struct {
 	// once made: a Node that is as it was is the same pointer.
 	sorted []*mesh.Node
 	stale  map[string]struct{}
-	// rekeyed says that anybody may hold another key by now.
-	rekeyed bool
+	// rekeyed says that anybody may hold another key by now, and regranted that blocks may count that did not, or the other way round.
+	rekeyed, regranted bool
 }
 
 // set takes over what was told of a Node that is not the own, and says whether anything that we read is different now, and whether it is
@@ -86,7 +89,8 @@ func (s *nodeSet) answer(asked *heldNode, whole *seenNode) (changed, again bool)
 
 // setOwn takes over the own Node and says whether anything that we read is different now.
 func (s *nodeSet) setOwn(node *corev1.Node) bool {
-	seen, own := seenWhole(node), readOwn(node)
+	seen, own := s.sight.whole(node), readOwn(node)
+	own.Labels = seen.labels
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	changed := !own.Equal(s.own)
@@ -102,7 +106,7 @@ func (s *nodeSet) hold(now *heldNode) bool {
 		s.byName, s.stale = map[string]*heldNode{}, map[string]struct{}{}
 	}
 	s.byName[name] = now
-	if old.known() == now.known() && (!now.known() || old.node().Equal(*now.node())) {
+	if old.known() == now.known() && (!now.known() || old.node().Equal(*now.node()) && maps.Equal(old.seen.labels, now.seen.labels)) {
 		return false
 	}
 	s.stale[name] = struct{}{}
@@ -138,33 +142,67 @@ func (s *nodeSet) drop(name string) bool {
 	return true
 }
 
-// outdated makes the next snapshot ask anew who holds which key.
-func (s *nodeSet) outdated() {
+// settler says what holds of a Node beyond what was read of it.
+type settler struct {
+	// holder is who has a key's NodeKey.
+	holder func(identity.PublicKey) string
+	// grants adds a Node's blocks to it, by its labels.
+	grants func(*mesh.Node, labels.Set)
+}
+
+// settled is a Node that is known as by settles it.
+func (by settler) settled(h *heldNode) *mesh.Node {
+	node := h.node()
+	node.KeyHolder = by.holder(node.Claim.PublicKey)
+	by.grants(node, h.seen.labels)
+	return node
+}
+
+// outdatedKeys makes the next snapshot ask anew who holds which key.
+func (s *nodeSet) outdatedKeys() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rekeyed = true
 }
 
-// snapshot is all Nodes, with whom holder says to have their keys' NodeKeys.
-func (s *nodeSet) snapshot(holder func(identity.PublicKey) string) ([]*mesh.Node, Own) {
+// outdatedGrants makes it ask anew which blocks count.
+func (s *nodeSet) outdatedGrants() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.stale) == 0 && !s.rekeyed {
+	s.regranted = true
+}
+
+// touched makes it ask both of one Node, which need not be there.
+func (s *nodeSet) touched(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byName[name].known() {
+		s.stale[name] = struct{}{}
+	}
+}
+
+// snapshot is all Nodes, as by settles them.
+func (s *nodeSet) snapshot(by settler) ([]*mesh.Node, Own) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.stale) == 0 && !s.rekeyed && !s.regranted {
 		return slices.Clip(s.sorted), s.own
 	}
 	if len(s.stale) > len(s.byName)/16 {
-		s.sorted = slices.SortedFunc(s.all(), func(a, b *mesh.Node) int { return strings.Compare(a.Name, b.Name) })
-		s.rekeyed = true
+		s.sorted = slices.SortedFunc(s.all(by), func(a, b *mesh.Node) int { return strings.Compare(a.Name, b.Name) })
 	} else {
-		s.sorted = s.updated(holder)
+		s.sorted = s.updated(by)
 	}
-	if s.rekeyed {
-		for i, n := range s.sorted {
-			s.sorted[i] = heldBy(n, holder(n.Claim.PublicKey))
+	for i, n := range s.sorted {
+		switch {
+		case s.regranted:
+			s.sorted[i] = same(n, by.settled(s.byName[n.Name]))
+		case s.rekeyed:
+			s.sorted[i] = heldBy(n, by.holder(n.Claim.PublicKey))
 		}
 	}
 	clear(s.stale)
-	s.rekeyed = false
+	s.rekeyed, s.regranted = false, false
 	return slices.Clip(s.sorted), s.own
 }
 
@@ -178,8 +216,16 @@ func heldBy(n *mesh.Node, holder string) *mesh.Node {
 	return &again
 }
 
+// same is what a Node is now: itself, where it is as it was.
+func same(before, now *mesh.Node) *mesh.Node {
+	if before.Equal(*now) {
+		return before
+	}
+	return now
+}
+
 // all are the Nodes in no order, those that are as they were in sorted the same.
-func (s *nodeSet) all() iter.Seq[*mesh.Node] {
+func (s *nodeSet) all(by settler) iter.Seq[*mesh.Node] {
 	return func(yield func(*mesh.Node) bool) {
 		for _, n := range s.sorted {
 			if _, changed := s.stale[n.Name]; !changed && !yield(n) {
@@ -187,7 +233,7 @@ func (s *nodeSet) all() iter.Seq[*mesh.Node] {
 			}
 		}
 		for name := range s.stale {
-			if held := s.byName[name]; held.known() && !yield(held.node()) {
+			if held := s.byName[name]; held.known() && !yield(by.settled(held)) {
 				return
 			}
 		}
@@ -195,24 +241,18 @@ func (s *nodeSet) all() iter.Seq[*mesh.Node] {
 }
 
 // updated is sorted with what is stale put right: one Node that changed is not worth sorting thousands.
-func (s *nodeSet) updated(holder func(identity.PublicKey) string) []*mesh.Node {
+func (s *nodeSet) updated(by settler) []*mesh.Node {
 	sorted := make([]*mesh.Node, len(s.sorted), len(s.sorted)+len(s.stale))
 	copy(sorted, s.sorted)
 	for name := range s.stale {
 		at, found := slices.BinarySearchFunc(sorted, name, func(n *mesh.Node, name string) int { return strings.Compare(n.Name, name) })
-		held := s.byName[name]
-		if !held.known() {
-			if found {
-				sorted = slices.Delete(sorted, at, at+1)
-			}
-			continue
-		}
-		node := held.node()
-		node = heldBy(node, holder(node.Claim.PublicKey))
-		if found {
-			sorted[at] = node
-		} else {
-			sorted = slices.Insert(sorted, at, node)
+		switch held := s.byName[name]; {
+		case held.known() && found:
+			sorted[at] = same(sorted[at], by.settled(held))
+		case held.known():
+			sorted = slices.Insert(sorted, at, by.settled(held))
+		case found:
+			sorted = slices.Delete(sorted, at, at+1)
 		}
 	}
 	return sorted

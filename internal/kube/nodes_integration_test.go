@@ -112,7 +112,7 @@ func (s *server) testHeartbeats(t *testing.T) {
 	s.say(t, "n2", `{"warren.dev/public-key":"broken"}`)
 	calls := f.await(t, "the mark", func(s Snapshot) bool { return find(s, "n2").Malformed != "" })
 	var keys v1alpha1.NodeKeyList
-	if err := s.keys.Get().Resource(v1alpha1.ResourceNodeKeys).Do(t.Context()).Into(&keys); err != nil {
+	if err := s.ours.Get().Resource(v1alpha1.ResourceNodeKeys).Do(t.Context()).Into(&keys); err != nil {
 		t.Fatal(err)
 	}
 	want := 4 + len(keys.Items) // two Nodes that come, that all has synced, the mark, and what others left

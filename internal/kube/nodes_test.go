@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/warren-mesh/warren/crypto/identity"
 	"github.com/warren-mesh/warren/mesh"
@@ -69,7 +70,7 @@ func TestNodeSetTellsChanges(t *testing.T) {
 }
 
 // nobody has a NodeKey.
-func nobody(identity.PublicKey) string { return "" }
+var nobody = settler{holder: func(identity.PublicKey) string { return "" }, grants: func(*mesh.Node, labels.Set) {}}
 
 func TestNodeSetSnapshot(t *testing.T) {
 	set := &nodeSet{ownName: "n2"}
@@ -127,9 +128,9 @@ func TestSnapshotsFollowRandomChanges(t *testing.T) {
 			set.set(seenWhole(node))
 		}
 		if random.IntN(3) == 0 {
-			set.outdated()
+			set.outdatedKeys()
 		}
-		after, _ := set.snapshot(func(key identity.PublicKey) string { return fmt.Sprint(key[0]) })
+		after, _ := set.snapshot(settler{holder: func(key identity.PublicKey) string { return fmt.Sprint(key[0]) }, grants: nobody.grants})
 		got := map[string]byte{}
 		for _, n := range after {
 			got[n.Name] = n.Claim.PublicKey[0]

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/warren-mesh/warren/mesh"
 )
@@ -27,6 +28,8 @@ type Own struct {
 	EndpointOverride string
 	// Labelled says that mesh.LabelChanged is there.
 	Labelled bool
+	// Labels are the Node's but for mesh.LabelChanged; empty unless Options.WatchPools.
+	Labels labels.Set
 	// NetworkUnavailable is the status of the condition of that name; empty when there is none.
 	NetworkUnavailable string
 	// Problems say which of the Node's addresses were left out, and why.
@@ -36,7 +39,7 @@ type Own struct {
 // Equal says whether two are the same in every field.
 func (o Own) Equal(p Own) bool {
 	return o.Exists == p.Exists && o.UID == p.UID && slices.Equal(o.Addresses, p.Addresses) &&
-		maps.Equal(o.Published, p.Published) && o.EndpointOverride == p.EndpointOverride && o.Labelled == p.Labelled &&
+		maps.Equal(o.Published, p.Published) && o.EndpointOverride == p.EndpointOverride && o.Labelled == p.Labelled && maps.Equal(o.Labels, p.Labels) &&
 		o.NetworkUnavailable == p.NetworkUnavailable && slices.Equal(o.Problems, p.Problems)
 }
 

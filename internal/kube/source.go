@@ -87,7 +87,7 @@ func (s *nodeSource) ListWithContext(ctx context.Context, _ metav1.ListOptions) 
 			return nil, err
 		}
 		for i := range nodes.Items {
-			seen := seenWhole(&nodes.Items[i])
+			seen := s.nodes.sight.whole(&nodes.Items[i])
 			list.Items = append(list.Items, seen)
 			if seen.held().waits() {
 				bare[seen.Name] = struct{}{}
@@ -150,5 +150,5 @@ func (c *Client) readNode(ctx context.Context, name string) (*seenNode, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading Node %s: %w", name, err)
 	}
-	return seenWhole(node), nil
+	return sight{pools: c.pools}.whole(node), nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"strings"
 	"testing"
 	"time"
@@ -14,28 +15,33 @@ import (
 )
 
 // oldAPIServer knows Nodes and NodeKeys, of which it has none, and no ServiceCIDRs.
-func oldAPIServer(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	status := func(code int, reason string) {
-		w.WriteHeader(code)
-		_, _ = fmt.Fprintf(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":%q,"code":%d}`, reason, code)
-	}
-	switch query := r.URL.Query(); {
-	case r.URL.Path != "/api/v1/nodes" && r.URL.Path != "/apis/warren.dev/v1alpha1/nodekeys":
-		status(http.StatusNotFound, "NotFound")
-	case query.Has("sendInitialEvents"):
-		status(http.StatusUnprocessableEntity, "Invalid")
-	case query.Has("watch"):
-		<-r.Context().Done()
-	case strings.HasSuffix(r.URL.Path, "nodekeys"):
-		_, _ = fmt.Fprint(w, `{"kind":"NodeKeyList","apiVersion":"warren.dev/v1alpha1","metadata":{"resourceVersion":"1"},"items":[]}`)
-	default:
-		_, _ = fmt.Fprint(w, `{"kind":"NodeList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}`)
+var oldAPIServer = apiServer(map[string]string{"/api/v1/nodes": "Node", "/apis/warren.dev/v1alpha1/nodekeys": "NodeKey"})
+
+// apiServer knows these kinds, by their paths, and has nothing of them.
+func apiServer(kinds map[string]string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		status := func(code int, reason string) {
+			w.WriteHeader(code)
+			_, _ = fmt.Fprintf(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":%q,"code":%d}`, reason, code)
+		}
+		kind, known := kinds[r.URL.Path]
+		switch query := r.URL.Query(); {
+		case !known:
+			status(http.StatusNotFound, "NotFound")
+		case query.Has("sendInitialEvents"):
+			status(http.StatusUnprocessableEntity, "Invalid")
+		case query.Has("watch"):
+			<-r.Context().Done()
+		default:
+			version, _ := strings.CutPrefix(path.Dir(r.URL.Path), "/apis/")
+			_, _ = fmt.Fprintf(w, `{"kind":"%sList","apiVersion":%q,"metadata":{"resourceVersion":"1"},"items":[]}`, kind, strings.TrimPrefix(version, "/api/"))
+		}
 	}
 }
 
 func TestServiceCIDRsThatAreNotServed(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(oldAPIServer))
+	server := httptest.NewServer(oldAPIServer)
 	defer server.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel() // before Close, which waits for the watches
@@ -66,31 +72,37 @@ func TestServiceCIDRsThatAreNotServed(t *testing.T) {
 	}
 }
 
-// TestNodeKeysThatAreNotServed: the CustomResourceDefinition is not installed.
-func TestNodeKeysThatAreNotServed(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "nodekeys") {
-			http.NotFound(w, r)
-			return
-		}
-		oldAPIServer(w, r)
-	}))
-	defer server.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel() // before Close, which waits for the watches
-	client, err := newClient(&rest.Config{Host: server.URL}, Options{NodeName: "n1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := client.Watch(ctx, func() {})
-	t.Cleanup(w.Wait)
-	if err := w.WaitForSync(ctx); !errors.Is(err, ErrNoNodeKeys) {
-		t.Errorf("got %v, want a hint at the CustomResourceDefinition", err)
+// TestTypesThatAreNotServed: a CustomResourceDefinition is not installed.
+func TestTypesThatAreNotServed(t *testing.T) {
+	for missing, want := range map[string]error{"nodekeys": ErrNoNodeKeys, "ippools": ErrNoPools, "ipblocks": ErrNoPools, "ipreservations": ErrNoPools} {
+		t.Run(missing, func(t *testing.T) {
+			kinds := map[string]string{"/api/v1/nodes": "Node"}
+			for resource, kind := range map[string]string{
+				"nodekeys": "NodeKey", "ippools": "IPPool", "ipblocks": "IPBlock", "ipreservations": "IPReservation",
+			} {
+				if resource != missing {
+					kinds["/apis/warren.dev/v1alpha1/"+resource] = kind
+				}
+			}
+			server := httptest.NewServer(apiServer(kinds))
+			defer server.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel() // before Close, which waits for the watches
+			client, err := newClient(&rest.Config{Host: server.URL}, Options{NodeName: "n1", WatchPools: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := client.Watch(ctx, func() {})
+			t.Cleanup(w.Wait)
+			if err := w.WaitForSync(ctx); !errors.Is(err, want) {
+				t.Errorf("got %v, want %v", err, want)
+			}
+		})
 	}
 }
 
 func TestWaitForSyncSaysWhatIsInTheWay(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(oldAPIServer))
+	server := httptest.NewServer(oldAPIServer)
 	server.Close()
 	client, err := newClient(&rest.Config{Host: server.URL}, Options{NodeName: "n1"})
 	if err != nil {

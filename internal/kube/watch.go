@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,20 +24,27 @@ type watch struct {
 	// unserved is what it means when the API server answers 404; nil where no such server exists.
 	unserved error
 
-	// missing is closed at the first 404.
-	missing     chan struct{}
-	missingOnce sync.Once
+	// hopeless is closed when to wait is of no use: at the first 404, or when the API server has refused for a while.
+	hopeless     chan struct{}
+	hopelessOnce sync.Once
 
-	mu      sync.Mutex // guards lastErr: the reflector's goroutine writes it
+	mu      sync.Mutex // guards all below: the reflector's goroutine writes them
 	lastErr error
+	// denied is since when the API server answers 403; zero where it does not.
+	denied time.Time
+	// reason is why it is hopeless.
+	reason error
 }
+
+// deniedFor is how long an API server may refuse: one that starts does until it knows the roles.
+const deniedFor = 30 * time.Second
 
 // newWatch makes a watch that hands what lists has on to a mirror. what is for people, and example is an object of the mirror's type.
 func newWatch[T interface {
 	metav1.Object
 	runtime.Object
 }](what string, lists *steady, example T, into *mirror[T]) *watch {
-	w := &watch{what: what, synced: into.synced, missing: make(chan struct{})}
+	w := &watch{what: what, synced: into.synced, hopeless: make(chan struct{})}
 	lists.failed = w.onError
 	reflector := cache.NewReflectorWithOptions(lists, example, into, cache.ReflectorOptions{
 		Name: what, TypeDescription: fmt.Sprintf("%T", example),
@@ -49,12 +57,29 @@ func newWatch[T interface {
 }
 
 // onError is told of a list that failed. It is tried again.
-func (w *watch) onError(err error) {
+func (w *watch) onError(err error) { w.judge(err, time.Now()) }
+
+// judge keeps an error, and says by hopeless whether it will go away.
+func (w *watch) judge(err error, now time.Time) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.lastErr = err
-	w.mu.Unlock()
-	if apierrors.IsNotFound(err) {
-		w.missingOnce.Do(func() { close(w.missing) })
+	var reason error
+	switch {
+	case apierrors.IsNotFound(err):
+		reason = w.unserved
+	case !apierrors.IsForbidden(err):
+		w.denied = time.Time{}
+	case w.denied.IsZero():
+		w.denied = now
+	case w.unserved != nil && now.Sub(w.denied) >= deniedFor:
+		reason = fmt.Errorf("%w for %s: does the ClusterRole warren say what manifests/base/rbac.yaml does? %w", ErrDenied, deniedFor, err)
+	}
+	if reason != nil {
+		w.hopelessOnce.Do(func() {
+			w.reason = reason
+			close(w.hopeless)
+		})
 	}
 }
 
@@ -73,15 +98,13 @@ func (w *watch) wait(ctx context.Context) error {
 	if w.hasSynced() {
 		return nil
 	}
-	missing := w.missing
-	if w.unserved == nil {
-		missing = nil
-	}
 	select {
 	case <-w.synced:
 		return nil
-	case <-missing:
-		return w.unserved
+	case <-w.hopeless:
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.reason
 	case <-ctx.Done():
 	}
 	w.mu.Lock()

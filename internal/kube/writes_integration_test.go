@@ -45,7 +45,7 @@ func (s *server) testNodeKeySchema(t *testing.T) {
 	} {
 		key := s.nodeKey(t, good().Name)
 		change(key)
-		err := s.keys.Put().Resource(v1alpha1.ResourceNodeKeys).Name(key.Name).Body(key).Do(t.Context()).Error()
+		err := s.ours.Put().Resource(v1alpha1.ResourceNodeKeys).Name(key.Name).Body(key).Do(t.Context()).Error()
 		if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "cannot be changed") {
 			t.Errorf("%s: error %v, want that it cannot be changed", name, err)
 		}
@@ -94,7 +94,7 @@ func (s *server) testNodeKeys(t *testing.T) {
 	} {
 		have := s.nodeKey(t, name)
 		have.OwnerReferences = owners
-		if err := s.keys.Put().Resource(v1alpha1.ResourceNodeKeys).Name(name).Body(have).Do(t.Context()).Error(); err != nil {
+		if err := s.ours.Put().Resource(v1alpha1.ResourceNodeKeys).Name(name).Body(have).Do(t.Context()).Error(); err != nil {
 			t.Fatal(err)
 		}
 		if err := n1.EnsureNodeKey(t.Context(), key, string(uid1)); err != nil {
@@ -223,7 +223,7 @@ func (s *server) testForbidden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, err := newKeyClient(config)
+	keys, err := newOurClient(config, -1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
