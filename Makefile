@@ -95,6 +95,10 @@ chaos-cni: ## FAULTS (1000) times the agent or the plugin is killed at random wh
 chaos: deps build control-plane ## FAULTS (1000) random faults in a row from SEED; writes docs/chaos.md
 	go test -count=1 -timeout 240m -v -run '^TestChaos$$' ./e2e -chaos.faults=$(or $(FAULTS),1000) -chaos.seed=$(or $(SEED),0) -chaos.report=docs/chaos.md
 
+.PHONY: race-blocks
+race-blocks: control-plane ## Two nodes race for BLOCKS (10000) blocks against the real API server
+	go test -count=1 -timeout 120m -v -run '^TestAPIServer$$/^two_nodes_race_for_a_block$$' ./internal/kube -blocks.races=$(or $(BLOCKS),10000)
+
 .PHONY: soak
 soak: deps build control-plane ## Eight nodes under churn and traffic for MINUTES (20)
 	go test -count=1 -timeout $$(($(or $(MINUTES),20)+20))m -v -run '^TestSoak$$' ./e2e -soak.for=$(or $(MINUTES),20)m
