@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/warren-mesh/warren/internal/owned"
 )
 
 const (
@@ -84,15 +86,7 @@ func openDir(dir string) (*os.File, error) {
 			return nil, err
 		}
 	}
-	// Without O_DIRECTORY, so that a file in its place is told from a link by what check says.
-	file, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) //nolint:gosec // the operator names it; checked below
-	if err != nil {
-		return nil, openError("state directory", dir, err)
-	}
-	if err := check("state directory", dir, file, fs.ModeDir|dirMode); err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	return file, nil
+	return owned.Open("state directory", dir, fs.ModeDir|dirMode)
 }
 
 func createDir(dir string) error {
@@ -111,14 +105,11 @@ func createDir(dir string) error {
 
 // load reads the key file. Its error is fs.ErrNotExist only where there is no file of that name.
 func load(path string) (PrivateKey, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) //nolint:gosec // in that folder; checked below
+	file, err := owned.Open("key file", path, keyMode)
 	if err != nil {
-		return PrivateKey{}, openError("key file", path, err)
-	}
-	defer func() { _ = file.Close() }() // it was only read
-	if err := check("key file", path, file, keyMode); err != nil {
 		return PrivateKey{}, err
 	}
+	defer func() { _ = file.Close() }() // it was only read
 	// A little more than a key is, so that a longer file is seen as one.
 	text, err := io.ReadAll(io.LimitReader(file, 2*KeySize))
 	if err != nil {

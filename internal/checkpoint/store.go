@@ -6,14 +6,13 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 
 	"github.com/warren-mesh/warren/crypto/identity"
+	"github.com/warren-mesh/warren/internal/owned"
 	"github.com/warren-mesh/warren/mesh"
 )
 
@@ -52,7 +51,7 @@ func (s *Store) Load(node string, key identity.PublicKey) (mesh.Plan, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.file, s.saved = nil, mesh.Plan{}
-	content, info, err := read(s.Path())
+	content, info, err := owned.Read("last good plan", s.Path(), fileMode, MaxSize)
 	if err != nil {
 		return mesh.Plan{}, err
 	}
@@ -68,47 +67,6 @@ func (s *Store) Load(node string, key identity.PublicKey) (mesh.Plan, error) {
 	}
 	s.known, s.file = sha256.Sum256(content), info
 	return plan, nil
-}
-
-// read reads a file that is regular, not reached by a symbolic link, the effective user's own, and for nobody else.
-func read(path string) ([]byte, fs.FileInfo, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) //nolint:gosec // in the agent's folder; checked below
-	if errors.Is(err, syscall.ELOOP) {
-		return nil, nil, fmt.Errorf("opening %s: it is a symbolic link, want a regular file", path)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("opening the last good plan: %w", err)
-	}
-	defer func() { _ = file.Close() }() // it was only read
-	info, err := file.Stat()
-	if err != nil {
-		return nil, nil, fmt.Errorf("examining %s: %w", path, err)
-	}
-	if err := check(info); err != nil {
-		return nil, nil, fmt.Errorf("examining %s: %w", path, err)
-	}
-	content, err := io.ReadAll(io.LimitReader(file, MaxSize+1)) // it may have grown
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading the last good plan: %w", err)
-	}
-	return content, info, nil
-}
-
-func check(info fs.FileInfo) error {
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	switch uid := os.Geteuid(); {
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("it is not a regular file (%s)", info.Mode())
-	case !ok:
-		return errors.New("the system does not say who owns it")
-	case int(stat.Uid) != uid:
-		return fmt.Errorf("it is owned by uid %d, want uid %d", stat.Uid, uid)
-	case info.Mode().Perm() != fileMode:
-		return fmt.Errorf("it has mode %#o, want %#o", info.Mode().Perm(), fileMode)
-	case info.Size() > MaxSize:
-		return fmt.Errorf("it has %d bytes, more than the %d that are read", info.Size(), MaxSize)
-	}
-	return nil
 }
 
 // Save makes the plan the one on disk, and says whether that took a write: none where the file holds it already. Whatever

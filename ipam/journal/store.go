@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/warren-mesh/warren/internal/owned"
 	"github.com/warren-mesh/warren/ipam"
 )
 
@@ -93,7 +94,7 @@ func (s *Store) lock() error {
 }
 
 func (s *Store) load() error {
-	content, info, err := read(s.Path())
+	content, info, err := owned.Read("journal of leases", s.Path(), fileMode, MaxSize)
 	if err != nil {
 		return err
 	}

@@ -3,8 +3,6 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -151,25 +149,4 @@ func syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(folder.Sync(), folder.Close())
-}
-
-// read reads a journal: a regular file, not reached by a symbolic link, the effective user's own, and not too large.
-func read(path string) ([]byte, fs.FileInfo, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) //nolint:gosec // in the agent's folder; checked below
-	if errors.Is(err, unix.ELOOP) {
-		return nil, nil, fmt.Errorf("opening %s: it is a symbolic link, want a regular file", path)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { _ = file.Close() }() // it was only read
-	info, err := file.Stat()
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := check(info); err != nil {
-		return nil, nil, fmt.Errorf("examining %s: %w", path, err)
-	}
-	content, err := io.ReadAll(io.LimitReader(file, MaxSize+1))
-	return content, info, err
 }
