@@ -7,70 +7,39 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
-	"path/filepath"
 	"runtime"
 	"strconv"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/warren-mesh/warren/bench/command"
 	"github.com/warren-mesh/warren/bench/report"
-	"github.com/warren-mesh/warren/e2e/lab"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	var o options
+	os.Exit(command.Run("cni", &o, func(ctx context.Context, p command.Place) error { return bench(ctx, o, p) }))
+}
 
 // options are what can be told on the command line.
-type options struct {
-	alone, rounds int
-	out           string
-}
+type options struct{ alone, rounds int }
 
-func run(args []string, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	defer stop()
-	o, err := parse(args, stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return 0
-	}
-	if err == nil {
-		err = bench(ctx, o, stdout, stderr)
-	}
-	if err != nil {
-		fmt.Fprintf(stderr, "cni: %v\n", err)
-		return 1
-	}
-	return 0
-}
-
-func parse(args []string, stderr io.Writer) (options, error) {
-	var o options
-	fs := flag.NewFlagSet("cni", flag.ContinueOnError)
-	fs.SetOutput(stderr)
+// AddFlags implements command.Options.
+func (o *options) AddFlags(fs *flag.FlagSet) {
 	fs.IntVar(&o.alone, "alone", 100, "how many pods come and go one at a time")
 	fs.IntVar(&o.rounds, "rounds", 5, "how often 50 pods come and go at once")
-	fs.StringVar(&o.out, "out", "", "folder of the JSON file (default bench/out in the repository)")
-	if err := fs.Parse(args); err != nil {
-		return o, err
-	}
-	if o.alone < 1 || o.rounds < 1 {
-		return o, errors.New("--alone and --rounds: want at least 1")
-	}
-	return o, nil
 }
 
-// bench measures and reports. Progress goes to stderr.
-func bench(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
-	root, err := lab.Repository()
-	if err != nil {
-		return err
+// Validate implements command.Options.
+func (o *options) Validate() error {
+	if o.alone < 1 || o.rounds < 1 {
+		return errors.New("--alone and --rounds: want at least 1")
 	}
-	if o.out == "" {
-		o.out = filepath.Join(root, "bench", "out")
-	}
-	s, err := newScene(ctx, root, stderr)
+	return nil
+}
+
+// bench measures and reports.
+func bench(ctx context.Context, o options, p command.Place) (err error) {
+	s, err := newScene(ctx, p.Root, p.Stderr)
 	if err != nil {
 		return err
 	}
@@ -79,18 +48,18 @@ func bench(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 		"processors": strconv.Itoa(runtime.NumCPU()), "kernel": report.Kernel(), "plugins": pluginsVersion, "cnitool": cniVersion,
 		"pods alone": strconv.Itoa(o.alone), "rounds of 50 at once": strconv.Itoa(o.rounds),
 	}}
-	if r.Metrics, err = s.measure(ctx, o, stderr); err != nil {
+	if r.Metrics, err = s.measure(ctx, o, p.Stderr); err != nil {
 		return err
 	}
-	path, err := r.Save(o.out)
+	path, err := r.Save(p.Out)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(stdout)
-	if err := r.Table(stdout); err != nil {
+	fmt.Fprintln(p.Stdout)
+	if err := r.Table(p.Stdout); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "\nBaseline: ptp with host-local, IPv4, no masquerading. Times are cnitool's, from its start to its end.\n"+
+	fmt.Fprintf(p.Stdout, "\nBaseline: ptp with host-local, IPv4, no masquerading. Times are cnitool's, from its start to its end.\n"+
 		"All samples are in %s.\n", path)
 	return nil
 }

@@ -7,81 +7,57 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/warren-mesh/warren/bench/command"
 	"github.com/warren-mesh/warren/bench/report"
-	"github.com/warren-mesh/warren/e2e/lab"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	if len(os.Args) == 3 && os.Args[1] == informerCommand {
+		// It ends when it is killed.
+		if err := watchNodes(context.Background(), os.Args[2], os.Stdout); err != nil {
+			fmt.Fprintf(os.Stderr, "mesh: %v\n", err)
+			os.Exit(1)
+		}
+		return
+	}
+	var o options
+	os.Exit(command.Run("mesh", &o, func(ctx context.Context, p command.Place) error { return bench(ctx, o, p) }))
+}
 
 // options are what can be told on the command line.
 type options struct {
-	// nodes are the numbers of Nodes to measure at, ascending.
+	// nodes are the numbers of Nodes to measure at, ascending, and typed is how they were given.
 	nodes []int
+	typed string
 	// starts is how often the first sync is measured, and events how often each kind of event is.
 	starts, events int
 	// idle and stress are how long Nodes' heartbeats are watched, at one in 5 minutes and one in 10 seconds.
 	idle, stress time.Duration
 	wireguard    string
-	out          string
+	brief        bool
 }
 
-// short is enough to see that everything works.
-var short = options{nodes: []int{100}, starts: 1, events: 3, idle: 3 * time.Second, stress: 3 * time.Second}
-
-func run(args []string, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	defer stop()
-	if len(args) == 2 && args[0] == informerCommand {
-		return exit(stderr, watchNodes(ctx, args[1], stdout))
-	}
-	o, err := parse(args, stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return 0
-	}
-	if err == nil {
-		err = bench(ctx, o, stdout, stderr)
-	}
-	return exit(stderr, err)
-}
-
-func exit(stderr io.Writer, err error) int {
-	if err != nil {
-		fmt.Fprintf(stderr, "mesh: %v\n", err)
-		return 1
-	}
-	return 0
-}
-
-func parse(args []string, stderr io.Writer) (options, error) {
-	var o options
-	var brief bool
-	var nodes string
-	fs := flag.NewFlagSet("mesh", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.StringVar(&nodes, "nodes", "100,1000,5000", "numbers of Nodes to measure at, comma-separated")
+// AddFlags implements command.Options.
+func (o *options) AddFlags(fs *flag.FlagSet) {
+	fs.StringVar(&o.typed, "nodes", "100,1000,5000", "numbers of Nodes to measure at, comma-separated")
 	fs.IntVar(&o.starts, "starts", 3, "how often the first sync is measured")
 	fs.IntVar(&o.events, "events", 40, "how often each kind of event is measured")
 	fs.DurationVar(&o.idle, "idle", 100*time.Second, "how long to watch heartbeats, one in 5 minutes from each Node")
 	fs.DurationVar(&o.stress, "stress", 30*time.Second, "how long to watch heartbeats, one in 10 seconds from each Node")
 	fs.StringVar(&o.wireguard, "wireguard", "auto", "the agent's --wireguard")
-	fs.StringVar(&o.out, "out", "", "folder of the JSON file (default bench/out in the repository)")
-	fs.BoolVar(&brief, "short", false, "only see that it works: 100 Nodes, some seconds; no figure of it counts")
-	if err := fs.Parse(args); err != nil {
-		return o, err
-	}
+	fs.BoolVar(&o.brief, "short", false, "only see that it works: 100 Nodes, some seconds; no figure of it counts")
+}
+
+// Validate implements command.Options.
+func (o *options) Validate() error {
 	var errs []error
-	for word := range strings.SplitSeq(nodes, ",") {
+	for word := range strings.SplitSeq(o.typed, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(word))
 		if err != nil || n < 1 || n > maxFleet {
 			errs = append(errs, fmt.Errorf("-nodes %q: want numbers from 1 to %d", word, maxFleet))
@@ -92,20 +68,15 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if o.starts < 1 || o.events < 1 {
 		errs = append(errs, errors.New("-starts and -events: want at least 1"))
 	}
-	if o.out == "" {
-		root, err := lab.Repository()
-		o.out = filepath.Join(root, "bench", "out")
-		errs = append(errs, err)
+	if o.brief { // enough to see that everything works
+		o.nodes, o.starts, o.events, o.idle, o.stress = []int{100}, 1, 3, 3*time.Second, 3*time.Second
 	}
-	if brief {
-		o.nodes, o.starts, o.events, o.idle, o.stress = short.nodes, short.starts, short.events, short.idle, short.stress
-	}
-	return o, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
-// bench measures at every scale in one cluster, smallest first, and reports. Progress goes to stderr.
-func bench(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
-	s, err := newScene(ctx, o, stderr)
+// bench measures at every scale in one cluster, smallest first, and reports.
+func bench(ctx context.Context, o options, p command.Place) (err error) {
+	s, err := newScene(ctx, o, p.Stderr)
 	if err != nil {
 		return err
 	}
@@ -116,14 +87,14 @@ func bench(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 		}
 	}
 	s.compareScales()
-	path, err := report.Save(o.out, "mesh", s.report)
+	path, err := report.Save(p.Out, "mesh", s.report)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(stdout)
-	if err := s.report.table(stdout); err != nil {
+	fmt.Fprintln(p.Stdout)
+	if err := s.report.table(p.Stdout); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "\nAll figures are in %s.\n", path)
+	fmt.Fprintf(p.Stdout, "\nAll figures are in %s.\n", path)
 	return nil
 }

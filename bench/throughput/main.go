@@ -7,57 +7,35 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
-	"path/filepath"
 	"regexp"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/warren-mesh/warren/bench/command"
 	"github.com/warren-mesh/warren/bench/report"
-	"github.com/warren-mesh/warren/e2e/lab"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	var o options
+	os.Exit(command.Run("throughput", &o, func(ctx context.Context, p command.Place) error { return bench(ctx, o, p) }))
+}
 
 // options are what can be told on the command line.
 type options struct {
 	rounds   int
 	duration time.Duration
 	only     string
-	out      string
 }
 
-func run(args []string, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	defer stop()
-	o, err := parse(args, stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return 0
-	}
-	if err == nil {
-		err = bench(ctx, o, stdout, stderr)
-	}
-	if err != nil {
-		fmt.Fprintf(stderr, "throughput: %v\n", err)
-		return 1
-	}
-	return 0
-}
-
-func parse(args []string, stderr io.Writer) (options, error) {
-	var o options
-	fs := flag.NewFlagSet("throughput", flag.ContinueOnError)
-	fs.SetOutput(stderr)
+// AddFlags implements command.Options.
+func (o *options) AddFlags(fs *flag.FlagSet) {
 	fs.IntVar(&o.rounds, "rounds", 21, "how often each thing is measured on each path")
 	fs.DurationVar(&o.duration, "duration", time.Second, "how long one measurement takes, in whole seconds")
 	fs.StringVar(&o.only, "only", "", "measure only what matches this regular expression, such as 'TCP|latency'")
-	fs.StringVar(&o.out, "out", "", "folder of the JSON file (default bench/out in the repository)")
-	if err := fs.Parse(args); err != nil {
-		return o, err
-	}
+}
+
+// Validate implements command.Options.
+func (o *options) Validate() error {
 	var errs []error
 	if o.rounds < 1 {
 		errs = append(errs, fmt.Errorf("--rounds %d: want at least 1", o.rounds))
@@ -68,34 +46,29 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if _, err := regexp.Compile(o.only); err != nil {
 		errs = append(errs, fmt.Errorf("--only: %w", err))
 	}
-	if o.out == "" {
-		root, err := lab.Repository()
-		o.out = filepath.Join(root, "bench", "out")
-		errs = append(errs, err)
-	}
-	return o, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
-// bench measures and reports. Progress goes to stderr.
-func bench(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
-	s, err := newScene(ctx, stderr)
+// bench measures and reports.
+func bench(ctx context.Context, o options, p command.Place) (err error) {
+	s, err := newScene(ctx, p.Stderr)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	r := &report.Report{Name: "throughput", Setting: s.setting(o)}
-	if r.Metrics, err = s.measure(ctx, o, stderr); err != nil {
+	if r.Metrics, err = s.measure(ctx, o, p.Stderr); err != nil {
 		return err
 	}
-	path, err := r.Save(o.out)
+	path, err := r.Save(p.Out)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(stdout)
-	if err := r.Table(stdout); err != nil {
+	fmt.Fprintln(p.Stdout)
+	if err := r.Table(p.Stdout); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "\nWarren: pod to pod through Warren, each pod on a node of its own.\n"+
+	fmt.Fprintf(p.Stdout, "\nWarren: pod to pod through Warren, each pod on a node of its own.\n"+
 		"%s: WireGuard configured by hand, between the two nodes' own namespaces.\n"+
 		"%s: the same, between pods behind those nodes: veth and routes, no rules.\n"+
 		"All samples are in %s.\n", bare, pods, path)
