@@ -137,10 +137,12 @@ func start(config Config, logger *zap.Logger) (*Agent, error) {
 	if a.clock, err = clock.Open(config.StateDir); err != nil {
 		logger.Warn("whether the clock went back while the agent was away is not known", zap.Error(err))
 	}
-	a.openPods()
 	a.keeper = newKeeper(checkpoint.New(config.StateDir), logger, a.metrics)
 	if a.guard, err = guard.New(guard.Options{OnMessage: counted(&a.sent.guard, func(int) {})}); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening nftables: %w", err), a.close())
+	}
+	if err = a.openPods(); err != nil {
+		return nil, errors.Join(err, a.close())
 	}
 	if a.router, err = route.New(route.Options{OnMessage: counted(&a.sent.rtnetlink, a.metrics.rtnetlinkSent)}); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening rtnetlink: %w", err), a.close())

@@ -15,6 +15,7 @@ import (
 	"github.com/warren-mesh/warren/internal/cni/install"
 	"github.com/warren-mesh/warren/internal/kube"
 	"github.com/warren-mesh/warren/internal/loop"
+	"github.com/warren-mesh/warren/internal/podnet"
 	"github.com/warren-mesh/warren/internal/pods"
 	"github.com/warren-mesh/warren/ipam"
 	"github.com/warren-mesh/warren/ipam/journal"
@@ -43,22 +44,31 @@ type residents struct {
 	problem problem
 }
 
-// openPods reads the leases. Where they cannot be read pods get no network, and the mesh goes on.
-func (a *Agent) openPods() {
+// openPods has the guard know the pods that there are, and reads the leases. Where those cannot be read pods get no network, and the mesh
+// goes on.
+func (a *Agent) openPods() error {
 	r := &a.residents
 	r.loop = loop.New(a.tendPods, loop.Options{
 		Min: 5 * time.Millisecond, RetryMin: time.Second, RetryMax: pods.CollectInterval, Max: pods.CollectInterval, OnResult: a.tended,
 	})
+	given, err := podnet.Given()
+	if err == nil {
+		err = a.guard.SetPods(given)
+	}
+	if err != nil {
+		return err
+	}
 	first := func() ([]ipam.Lease, error) { return journal.HostLocal(journal.HostLocalDir) }
 	leases, err := journal.Open(filepath.Join(a.config.StateDir, journal.Folder), first, journal.Options{})
 	if err != nil {
 		r.broken = err
 		a.logger.Error("pods get no network; the mesh goes on", zap.Error(err))
-		return
+		return nil
 	}
 	a.logger.Info("the leases are open", zap.String("file", leases.Path()), zap.Int("leases", len(leases.Leases())))
 	r.leases = leases
-	r.pods = pods.New(pods.Options{Leases: leases, Network: a.podNetwork, OnFull: a.poolFull})
+	r.pods = pods.New(pods.Options{Leases: leases, Guard: a.guard, Network: a.podNetwork, OnFull: a.poolFull})
+	return nil
 }
 
 func (r *residents) close() error {
@@ -147,7 +157,7 @@ func (a *Agent) tendPods(ctx context.Context) error {
 		return errors.Join(errs...) // The reconcile that programs the mesh triggers again.
 	}
 	if network.MTU != r.tuned {
-		if err := r.pods.SetMTU(network.MTU); err != nil {
+		if err := r.pods.Tune(network.MTU); err != nil {
 			errs = append(errs, err)
 		} else {
 			r.tuned = network.MTU

@@ -110,6 +110,27 @@ func (e setDifference) send(tx *nftables.Conn, t *nftables.Table) error {
 	return nil
 }
 
+// Exchange takes elements out of a table's sets and puts others into them, by one transaction. Nothing is read: the sets have to be there, with
+// what goes, and what comes is little.
+func (c *Conn) Exchange(t *Table, remove, add []Set) error {
+	if err := c.transaction(func(tx *nftables.Conn) error {
+		for _, s := range remove {
+			if err := (setDifference{set: s, remove: s.Elements}).send(tx, t.nft()); err != nil {
+				return fmt.Errorf("set %s: %w", s.Name, err)
+			}
+		}
+		for _, s := range add {
+			if err := (setDifference{set: s, add: s.Elements}).send(tx, t.nft()); err != nil {
+				return fmt.Errorf("set %s: %w", s.Name, err)
+			}
+		}
+		return nil
+	}); err != nil {
+		return fmt.Errorf("changing table %s %s: %w", t.Family, t.Name, err)
+	}
+	return nil
+}
+
 // verify counts what is in the sets that were changed.
 func (c *Conn) verify(want *Table, changed []setDifference) error {
 	for _, e := range changed {

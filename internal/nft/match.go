@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
@@ -12,8 +13,17 @@ import (
 // ifNameSize is IFNAMSIZ.
 const ifNameSize = unix.IFNAMSIZ
 
-// reg is the one register that is used; each match loads it anew.
-const reg = 1
+// MACSize is the length of a hardware address, in bytes, and paddedMACSize what it takes within a concatenation.
+const (
+	MACSize       = 6
+	paddedMACSize = 8
+)
+
+// reg is the one register that is used; each match loads it anew. It takes 16 bytes, and nextReg those that follow in a concatenation.
+const (
+	reg     = 1
+	nextReg = 2
+)
 
 func meta(k expr.MetaKey) expr.Any { return &expr.Meta{Key: k, Register: reg} }
 
@@ -46,6 +56,20 @@ func OIFName(n string) Part { return Part{meta(expr.MetaKeyOIFNAME), name(expr.C
 
 // OIFNameIn is `oifname @set`.
 func OIFNameIn(set string) Part { return Part{meta(expr.MetaKeyOIFNAME), lookup(set, false)} }
+
+// IIFNameIn is `iifname @set`.
+func IIFNameIn(set string) Part { return Part{meta(expr.MetaKeyIIFNAME), lookup(set, false)} }
+
+// IIFNameMACNotIn is `iifname . ether saddr != @set`, of packets that have hardware addresses.
+func IIFNameMACNotIn(set string) Part {
+	const saddrOffset = 6
+	return Part{
+		meta(expr.MetaKeyIIFTYPE), equals(binaryutil.NativeEndian.PutUint16(unix.ARPHRD_ETHER)...),
+		meta(expr.MetaKeyIIFNAME),
+		&expr.Payload{DestRegister: nextReg, Base: expr.PayloadBaseLLHeader, Offset: saddrOffset, Len: MACSize},
+		lookup(set, true),
+	}
+}
 
 // address loads a packet's source or destination, of packets of that family only.
 func address(f Family, destination bool) Part {

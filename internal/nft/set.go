@@ -3,6 +3,7 @@ package nft
 import (
 	"bytes"
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -19,7 +20,14 @@ const (
 	IPv4Ranges Kind = iota + 1
 	IPv6Ranges
 	Interfaces
+	InterfaceMACs
 )
+
+// ranges says whether the kind's elements are ranges.
+func (k Kind) ranges() bool { return k == IPv4Ranges || k == IPv6Ranges }
+
+// interfaceMAC is the type `ifname . ether_addr`.
+var interfaceMAC = nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeEtherAddr)
 
 // Set is a named set. Its elements are ordered and do not overlap.
 type Set struct {
@@ -59,10 +67,22 @@ func AddressSet(name string, f Family, prefixes []netip.Prefix) Set {
 func InterfaceSet(name string, interfaces []string) Set {
 	s := Set{Name: name, Kind: Interfaces}
 	for _, i := range slices.Compact(slices.Sorted(slices.Values(interfaces))) {
-		s.Elements = append(s.Elements, Element{First: i + strings.Repeat("\x00", ifNameSize-len(i))})
+		s.Elements = append(s.Elements, Element{First: padded(i, ifNameSize)})
 	}
 	return s
 }
+
+// InterfaceMACSet is a set of the hardware addresses that belong to interfaces, each of which has one.
+func InterfaceMACSet(name string, macs map[string][MACSize]byte) Set {
+	s := Set{Name: name, Kind: InterfaceMACs}
+	for _, i := range slices.Sorted(maps.Keys(macs)) {
+		mac := macs[i]
+		s.Elements = append(s.Elements, Element{First: padded(i, ifNameSize) + padded(string(mac[:]), paddedMACSize)})
+	}
+	return s
+}
+
+func padded(text string, size int) string { return text + strings.Repeat("\x00", size-len(text)) }
 
 func rangeOf(p netip.Prefix) Element {
 	first := p.Masked().Addr().AsSlice()
@@ -114,7 +134,7 @@ func elementsOf(kind Kind, dump []nftables.SetElement) (elements []Element, torn
 	open := false
 	for _, e := range dump {
 		switch {
-		case kind == Interfaces:
+		case !kind.ranges():
 			elements = append(elements, Element{First: string(e.Key)})
 		case !e.IntervalEnd && !open:
 			elements, open = append(elements, Element{First: string(e.Key)}), true
@@ -134,7 +154,7 @@ func dumped(elements []Element, kind Kind) []nftables.SetElement {
 	out := make([]nftables.SetElement, 0, 2*len(elements))
 	for _, e := range elements {
 		out = append(out, nftables.SetElement{Key: []byte(e.First)})
-		if kind != Interfaces && e.End != "" {
+		if kind.ranges() && e.End != "" {
 			out = append(out, nftables.SetElement{Key: []byte(e.End), IntervalEnd: true})
 		}
 	}
@@ -150,6 +170,9 @@ func (s *Set) nft(t *nftables.Table) *nftables.Set {
 		out.KeyType, out.Interval = nftables.TypeIP6Addr, true
 	case Interfaces:
 		out.KeyType, out.KeyByteOrder = nftables.TypeIFName, binaryutil.NativeEndian
+	case InterfaceMACs:
+		// Without the flag of a concatenation, as nft makes it where it is not one of ranges.
+		out.KeyType, out.KeyByteOrder = interfaceMAC, binaryutil.NativeEndian
 	}
 	return out
 }
@@ -166,6 +189,8 @@ func kindOf(s *nftables.Set) Kind {
 		return IPv6Ranges
 	case !s.Interval && s.KeyType.Name == nftables.TypeIFName.Name:
 		return Interfaces
+	case !s.Interval && s.KeyType.Name == interfaceMAC.Name:
+		return InterfaceMACs
 	}
 	return 0
 }

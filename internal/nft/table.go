@@ -1,6 +1,8 @@
 package nft
 
 import (
+	"slices"
+
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 )
@@ -86,6 +88,20 @@ func (t *Table) set(name string) *Set {
 		}
 	}
 	return nil
+}
+
+// WithSets is the table with these sets' elements in the place of those that it has, and whether it has such sets at all.
+func (t *Table) WithSets(sets ...Set) (Table, bool) {
+	out := *t
+	out.Sets = slices.Clone(t.Sets)
+	for _, s := range sets {
+		i := slices.IndexFunc(out.Sets, func(is Set) bool { return is.Name == s.Name && is.Kind == s.Kind })
+		if i < 0 {
+			return Table{}, false
+		}
+		out.Sets[i] = s
+	}
+	return out, true
 }
 
 func (t *Table) counter(name string) *Counter {

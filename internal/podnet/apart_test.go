@@ -75,3 +75,30 @@ func TestASpoofedMACIsNotAnswered(t *testing.T) {
 	}
 	run(t, "ping -c1 -W1 10.244.0.6")
 }
+
+// TestNothingIsLearntOfWhoAsks: a pod that asks for the node's addresses under ones that it makes up is not answered, and not remembered.
+func TestNothingIsLearntOfWhoAsks(t *testing.T) {
+	node(t)
+	run(t, "sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0")
+	p := newPod(t, "web", "10.244.0.5", "fd00:10:244::5")
+	link := p.attach(t).HostLink
+	run(t, p.in("ip addr add 10.99.0.5/32 dev eth0"))
+	run(t, p.in("ip route add 192.0.2.1 dev eth0 src 10.99.0.5"))
+	answered := func() bool {
+		_, _ = try(p.in("ping -c 1 -W 0.3 192.0.2.1"))
+		return strings.Contains(run(t, p.in("ip neigh show 192.0.2.1 dev eth0")), "lladdr")
+	}
+	learnt := func() string { return run(t, "ip neigh show 10.99.0.5 dev "+link) }
+	run(t, "sysctl -qw net.ipv4.conf."+link+".arp_ignore=0")
+	if !answered() || learnt() == "" {
+		t.Fatalf("it is not answered anyway: this test proves nothing")
+	}
+	run(t, "ip neigh flush dev "+link)
+	run(t, p.in("ip neigh flush dev eth0 192.0.2.1"))
+	if err := Tune(p.Spec); err != nil { // As of an agent that has just been upgraded.
+		t.Fatal(err)
+	}
+	if answered() || learnt() != "" {
+		t.Errorf("it was answered, or learnt: %q", learnt())
+	}
+}

@@ -88,14 +88,14 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-func TestSetMTU(t *testing.T) {
+func TestTune(t *testing.T) {
 	node(t)
 	p := newPod(t, "web", "10.244.0.5")
 	r := p.attach(t)
 	for _, mtu := range []int{1300, 1420, 1420} {
 		s := p.Spec
 		s.MTU = mtu
-		if err := SetMTU(s); err != nil {
+		if err := Tune(s); err != nil {
 			t.Fatal(err)
 		}
 		for _, command := range []string{"ip -o link show " + r.HostLink, p.in("ip -o link show eth0")} {
@@ -107,7 +107,7 @@ func TestSetMTU(t *testing.T) {
 	if err := Detach("default", "web", "eth0"); err != nil {
 		t.Fatal(err)
 	}
-	if err := SetMTU(p.Spec); err != nil {
+	if err := Tune(p.Spec); err != nil {
 		t.Errorf("of a wire that is gone: %v", err)
 	}
 }

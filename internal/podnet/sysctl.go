@@ -17,6 +17,10 @@ const (
 // addressesByHand is the addr_gen_mode in which the kernel makes no link-local address.
 const addressesByHand = "1"
 
+// answersNoARP is the arp_ignore with which the kernel answers for none of its addresses, and learns nobody's by being asked: a pod knows its
+// gateway beforehand, and one that asks could fill the node's table with addresses that it makes up.
+const answersNoARP = "8"
+
 // hostSysctls sets those of the host's end. rp_filter is the node's own business: the routes are right for the strict one.
 func hostSysctls(s Spec, name string) error {
 	ipv4, ipv6 := s.families()
@@ -24,6 +28,7 @@ func hostSysctls(s Spec, name string) error {
 	if ipv4 {
 		errs = append(errs, setSysctl(conf4, name, "forwarding", "1"))
 	}
+	errs = append(errs, setSysctl(conf4, name, "arp_ignore", answersNoARP))
 	errs = append(errs, // a pod is no router
 		unlessNeeded(ipv6, setSysctl(conf6, name, "accept_ra", "0")),
 		unlessNeeded(ipv6, setSysctl(conf6, name, "addr_gen_mode", addressesByHand)))

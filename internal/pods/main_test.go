@@ -20,10 +20,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/warren-mesh/warren/internal/cni"
+	"github.com/warren-mesh/warren/internal/podnet"
 	"github.com/warren-mesh/warren/internal/socket"
 	"github.com/warren-mesh/warren/ipam"
 	"github.com/warren-mesh/warren/ipam/journal"
 	"github.com/warren-mesh/warren/mesh"
+	"github.com/warren-mesh/warren/mesh/guard"
 )
 
 // What a process of these tests is: the one with the tests, in a network namespace of its own, or an agent of that node.
@@ -83,6 +85,19 @@ func (b backend) Pods(ctx context.Context, command cni.Command, r cni.Request) (
 	return b.pods.Call(ctx, command, r)
 }
 
+// newGuard is that of the real agent, with a plan that does not change.
+func newGuard() (*guard.Guard, error) {
+	g, err := guard.New(guard.Options{})
+	if err != nil {
+		return nil, err
+	}
+	given, err := podnet.Given()
+	if err != nil {
+		return nil, err
+	}
+	return g, errors.Join(g.SetPods(given), g.Set(mesh.Guard{}))
+}
+
 // agent does for pods what the real one does, until it is killed: by itself where a step was named.
 func agent() error {
 	dir := os.Getenv(dirEnv)
@@ -107,9 +122,13 @@ func agent() error {
 	if err != nil {
 		return err
 	}
+	guard, err := newGuard()
+	if err != nil {
+		return err
+	}
 	begin := time.Now()
 	p := New(Options{
-		Leases: leases, OnStep: onStep,
+		Leases: leases, Guard: guard, OnStep: onStep,
 		Network: func() (Network, error) { return Network{CIDRs: cidrs, MTU: 1400}, nil },
 		// Its time begins with the real one, so that what agents before it wrote is in the past.
 		Now: func() time.Time { return begin.Add(faster * time.Since(begin)) },

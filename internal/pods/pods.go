@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -26,9 +27,16 @@ type Network struct {
 	MTU int
 }
 
+// Guard keeps pods from sending under hardware addresses that they were not given.
+type Guard interface {
+	AddPod(link string, mac net.HardwareAddr) error
+	RemovePod(link string) error
+}
+
 // Options are what Pods needs.
 type Options struct {
 	Leases *journal.Store
+	Guard  Guard
 	// Network says what pods get now, or why they get nothing yet.
 	Network func() (Network, error)
 	// OnFull is told when no address is free. It must not wait.
@@ -142,14 +150,26 @@ func (p *Pods) wire(lease ipam.Lease, network Network) (podnet.Result, error) {
 	go func() { synced <- p.options.Leases.Sync() }()
 	s := p.spec(lease, network.MTU)
 	wired, err := podnet.Attach(s)
-	if sync := <-synced; sync != nil {
-		if err == nil {
-			err = podnet.Detach(s.Namespace, s.Name, s.Interface)
+	if err == nil {
+		p.options.OnStep("guard")
+		failed := errors.Join(p.options.Guard.AddPod(wired.HostLink, wired.PodMAC), <-synced)
+		if failed != nil {
+			err = errors.Join(failed, p.unwire(s))
 		}
-		err = errors.Join(sync, err)
+	} else {
+		err = errors.Join(err, <-synced)
 	}
 	p.options.OnStep("answer")
 	return wired, err
+}
+
+// unwire takes a wire away. What the guard may still hold then is of a link that is gone, and is replaced with the pod.
+func (p *Pods) unwire(s podnet.Spec) error {
+	if err := podnet.Detach(s.Namespace, s.Name, s.Interface); err != nil {
+		return err
+	}
+	_ = p.options.Guard.RemovePod(podnet.HostLink(s.Namespace, s.Name, s.Interface))
+	return nil
 }
 
 func (p *Pods) spec(lease ipam.Lease, mtu int) podnet.Spec {
@@ -179,7 +199,7 @@ func (p *Pods) remove(lease ipam.Lease, confirm func() (bool, error)) error {
 	}
 	if lease.HostLocal == "" && !p.succeeded(lease) {
 		p.options.OnStep("detach")
-		if err := podnet.Detach(namespace, name, lease.Interface); err != nil {
+		if err := p.unwire(podnet.Spec{Namespace: namespace, Name: name, Interface: lease.Interface}); err != nil {
 			return err
 		}
 	}
@@ -214,8 +234,8 @@ func (p *Pods) check(c call) error {
 	return nil
 }
 
-// SetMTU sets the MTU of all pods' wires, in bytes.
-func (p *Pods) SetMTU(mtu int) error {
+// Tune brings all pods' wires to an MTU, in bytes, and to what else new ones have.
+func (p *Pods) Tune(mtu int) error {
 	var errs []error
 	for _, lease := range p.options.Leases.Leases() {
 		if lease.HostLocal != "" {
@@ -223,7 +243,7 @@ func (p *Pods) SetMTU(mtu int) error {
 		}
 		s := p.spec(lease, mtu)
 		unlock := p.wires.lock(podnet.HostLink(s.Namespace, s.Name, s.Interface))
-		if err := podnet.SetMTU(s); err != nil && !errors.Is(err, podnet.ErrNetNS) { // a pod that is about to go
+		if err := podnet.Tune(s); err != nil && !errors.Is(err, podnet.ErrNetNS) { // a pod that is about to go
 			errs = append(errs, err)
 		}
 		unlock()

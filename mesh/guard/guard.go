@@ -17,8 +17,10 @@ type Guard struct {
 	// mu guards all below: the socket is one conversation.
 	mu   sync.Mutex
 	conn *nft.Conn
-	// held is what the kernel holds as far as we know; nil when that has to be read.
+	// held is what the kernel holds as far as we know, but for pods; nil when that has to be read.
 	held *nft.Table
+	// pods are those whose hardware addresses are known.
+	pods pods
 	// accepted says that the accepts in others' chains were seen to be as they should for the lanes in held.
 	accepted bool
 
@@ -38,7 +40,7 @@ type Counters struct {
 	Clear Counter
 	// Foreign came with a cluster address over an interface that is neither lane nor pod.
 	Foreign Counter
-	// PodSpoof is what pods sent under addresses that they were not given.
+	// PodSpoof is what pods sent under IP or hardware addresses that they were not given.
 	PodSpoof Counter
 	// Spoofed is what peers sent under addresses of this node, or outside the cluster.
 	Spoofed Counter
@@ -79,7 +81,7 @@ func (g *Guard) Set(want mesh.Guard) error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	changed, err := g.apply(table(want))
+	changed, err := g.apply(table(want, g.pods))
 	if changed {
 		g.onMessage(1)
 	}
@@ -134,7 +136,8 @@ func (g *Guard) Counters() (Counters, error) {
 // apply makes the kernel hold the table.
 func (g *Guard) apply(want nft.Table) (changed bool, err error) {
 	if g.held != nil {
-		if changed, err = g.conn.Apply(g.held, want); err == nil {
+		held, _ := g.held.WithSets(g.pods.sets()...) // Those follow by themselves.
+		if changed, err = g.conn.Apply(&held, want); err == nil {
 			g.held = &want
 			return changed, nil
 		}
@@ -151,13 +154,15 @@ func (g *Guard) apply(want nft.Table) (changed bool, err error) {
 	return changed, nil
 }
 
+// longestLink is the length of the longest name of a link: IFNAMSIZ without the closing zero.
+const longestLink = 15
+
 // validate refuses what would make a rule that says something else than it should.
 func validate(g mesh.Guard) error {
-	const longest = 15 // IFNAMSIZ without the closing zero.
 	var errs []error
 	for _, l := range g.Lanes {
-		if l == "" || len(l) > longest {
-			errs = append(errs, fmt.Errorf("lane %q: an interface name has 1 to %d bytes", l, longest))
+		if l == "" || len(l) > longestLink {
+			errs = append(errs, fmt.Errorf("lane %q: an interface name has 1 to %d bytes", l, longestLink))
 		}
 		if strings.HasPrefix(l, mesh.PodLinkPrefix) { // its peers would be taken for pods
 			errs = append(errs, fmt.Errorf("lane %q: what begins with %s is a pod's link", l, mesh.PodLinkPrefix))

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -33,7 +34,11 @@ func TestTable(t *testing.T) {
 	for name, want := range map[string]mesh.Guard{"ipv4": ipv4, "ipv6": ipv6, "dual": both, "empty": {}} {
 		t.Run(name, func(t *testing.T) {
 			namespace(t)
-			set(t, newGuard(t), want)
+			g := newGuard(t)
+			if name == "dual" {
+				setPods(t, g, map[string]net.HardwareAddr{"wrp1": {2, 0, 0, 0, 0, 1}, "wrp2": {2, 0, 0, 0, 0, 2}})
+			}
+			set(t, g, want)
 			golden(t, "testdata/"+name+".nft", run(t, list))
 			run(t, "nft list ruleset | nft -c -f -") // nft takes what it lists: no name is a word of its own.
 		})

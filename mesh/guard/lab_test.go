@@ -18,14 +18,19 @@ import (
 // namespace gives the test a network namespace of its own, which ends with its thread.
 func namespace(t *testing.T) {
 	t.Helper()
+	isolate(t)
+	run(t, "ip link set lo up")
+}
+
+func isolate(tb testing.TB) {
+	tb.Helper()
 	if unix.Geteuid() != 0 {
-		t.Skip("needs root: it makes network namespaces")
+		tb.Skip("needs root: it makes network namespaces")
 	}
 	runtime.LockOSThread()
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Fatalf("making a network namespace: %v", err)
+		tb.Fatalf("making a network namespace: %v", err)
 	}
-	run(t, "ip link set lo up")
 }
 
 // newGuard makes a guard in the test's namespace.

@@ -10,13 +10,15 @@ import (
 
 // The names within the table.
 const (
-	lanes   = "lanes"
-	podLink = mesh.PodLinkPrefix + "*"
+	lanes    = "lanes"
+	podLink  = mesh.PodLinkPrefix + "*"
+	podLinks = "podlinks"
+	podMACs  = "podmacs"
 
 	// What was dropped, and why.
 	clearText = "clear"    // Pod traffic on its way out in clear.
 	foreign   = "foreign"  // A cluster address on an interface that is neither lane nor pod.
-	podSpoof  = "podspoof" // A pod under an address that it was not given.
+	podSpoof  = "podspoof" // A pod under an IP or hardware address that it was not given.
 	spoofed   = "spoofed"  // A peer under an address of this node or of no pod.
 	transit   = "transit"  // A peer that wants more of this node than its pods and mesh address.
 )
@@ -45,12 +47,12 @@ var families = []family{
 // table is the whole table for a guard. Every packet of the node meets its rules, the lanes' own packets included, so the chains
 // name lanes and prefixes one by one: that is a comparison, and a set is a search. There are few of them, and the sets are for
 // srcnat, which sees the first packet of a flow alone. What a guard does not hold lets nothing through.
-func table(g mesh.Guard) nft.Table {
+func table(g mesh.Guard, p pods) nft.Table {
 	t := nft.Table{Family: nft.INet, Name: mesh.GuardTable}
 	for _, name := range []string{clearText, foreign, podSpoof, spoofed, transit} {
 		t.Counters = append(t.Counters, nft.Counter{Name: name})
 	}
-	t.Sets = append(t.Sets, nft.InterfaceSet(lanes, g.Lanes))
+	t.Sets = append(p.sets(), nft.InterfaceSet(lanes, g.Lanes))
 	for _, f := range families {
 		t.Sets = append(t.Sets, nft.AddressSet(f.cluster, f.Family, g.Cluster), nft.AddressSet(f.own, f.Family, g.Own))
 	}
@@ -59,6 +61,7 @@ func table(g mesh.Guard) nft.Table {
 	t.Chains = []nft.Chain{
 		{Name: "to-own", Rules: toOwn(g)},
 		{Name: "from-lane", Rules: fromLane(g)},
+		{Name: "other-mac", Rules: []nft.Rule{nft.NewRule(nft.IIFNameIn(podLinks), dropped(podSpoof))}},
 		{Name: "from-pod", Rules: fromPod()},
 		{Name: "from-elsewhere", Rules: fromElsewhere(g)},
 		{Name: "clamp", Rules: clamp(g)},
@@ -122,12 +125,16 @@ func toOwn(g mesh.Guard) []nft.Rule {
 	)
 }
 
-// fromPod lets a pod send what it was given, which the route to it says. Neighbour discovery has addresses of its own.
+// fromPod lets a pod send what it was given: the hardware address, and the IP addresses, which the route to it says. What is as it should
+// be costs one search for the hardware address; whether the pod's is known at all is asked of the rest only. Link-local addresses were given to
+// nobody: a pod that sends under many of them would fill the node's table of neighbours. What every pod sends under them by itself, to no
+// use since both ends know each other, is not counted.
 func fromPod() []nft.Rule {
 	unspecified := netip.PrefixFrom(netip.IPv6Unspecified(), 128)
 	return []nft.Rule{
-		nft.NewRule(nft.Saddr(linkLocal), nft.ICMPv6(), nft.Accept()),
-		nft.NewRule(nft.Saddr(unspecified), nft.ICMPv6(), nft.Accept()),
+		nft.NewRule(nft.IIFNameMACNotIn(podMACs), nft.Jump("other-mac")),
+		nft.NewRule(nft.Saddr(linkLocal), nft.ICMPv6(), nft.Drop()),
+		nft.NewRule(nft.Saddr(unspecified), nft.ICMPv6(), nft.Drop()),
 		nft.NewRule(nft.Saddr(linkLocal), dropped(podSpoof)), // The kernel has a route for these.
 		nft.NewRule(nft.NoWayBack(), dropped(podSpoof)),
 	}

@@ -7,15 +7,16 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// SetMTU sets the MTU of both ends of a pod's wire. Of the Spec it takes where the wire is, and the MTU. A wire that is gone is no error.
-func SetMTU(s Spec) error {
-	if err := setMTU(s); err != nil {
-		return fmt.Errorf("setting the MTU of pod %s/%s: %w", s.Namespace, s.Name, err)
+// Tune brings a wire that is there to what a new one would have: the MTU of both ends, and the host's sysctls, which an agent before may have
+// set otherwise. A wire that is gone is no error.
+func Tune(s Spec) error {
+	if err := tune(s); err != nil {
+		return fmt.Errorf("tuning the wire of pod %s/%s: %w", s.Namespace, s.Name, err)
 	}
 	return nil
 }
 
-func setMTU(s Spec) error {
+func tune(s Spec) error {
 	host, err := newEnd()
 	if err != nil {
 		return err
@@ -23,6 +24,9 @@ func setMTU(s Spec) error {
 	defer host.Close()
 	link, err := host.find(HostLink(s.Namespace, s.Name, s.Interface), alias(s.Namespace, s.Name))
 	if err != nil || link == nil {
+		return err
+	}
+	if err := hostSysctls(s, link.Attrs().Name); err != nil {
 		return err
 	}
 	pod, err := openNamespace(s.NetNS)
