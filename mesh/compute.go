@@ -29,6 +29,10 @@ type Local struct {
 	ServiceCIDRs []netip.Prefix
 	// Addresses are the node's own on the underlay. Their families say which endpoints it can reach.
 	Addresses []netip.Addr
+	// NATExclude are destinations out of the cluster that pods reach with their own addresses. NATOff are prefixes of pods that reach all of them
+	// so: what of them is not this node's own makes no difference. NoNAT says that of all its own.
+	NATExclude, NATOff []netip.Prefix
+	NoNAT              bool
 	// Adopted are the keys of the peers that are in use already, by node, each of one node: they stay in use where nobody has a
 	// NodeKey of theirs.
 	Adopted map[string]identity.PublicKey

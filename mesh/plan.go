@@ -112,10 +112,18 @@ type Guard struct {
 	Own []netip.Prefix `json:"own"`
 	// Mesh are this node's mesh addresses, at most one of each family.
 	Mesh []netip.Addr `json:"mesh"`
+	// NATExclude are destinations out of the cluster that this node's pods reach with their own addresses, and NATOff those of its pods'
+	// prefixes from which all are reached so.
+	NATExclude []netip.Prefix `json:"natExclude,omitempty"`
+	NATOff     []netip.Prefix `json:"natOff,omitempty"`
+	// Nodes are the other nodes' own addresses, which pods reach with their node's all the same. There are none where there is no exception
+	// to be excepted from.
+	Nodes []netip.Addr `json:"nodes,omitempty"`
 }
 
 // Equal says whether two guards are the same in every field.
 func (g Guard) Equal(o Guard) bool {
 	return slices.Equal(g.Lanes, o.Lanes) && slices.Equal(g.Cluster, o.Cluster) &&
-		slices.Equal(g.Own, o.Own) && slices.Equal(g.Mesh, o.Mesh)
+		slices.Equal(g.Own, o.Own) && slices.Equal(g.Mesh, o.Mesh) &&
+		slices.Equal(g.NATExclude, o.NATExclude) && slices.Equal(g.NATOff, o.NATOff) && slices.Equal(g.Nodes, o.Nodes)
 }

@@ -192,7 +192,13 @@ func (p *Planner) result() Result {
 			Name: local.Interface, PublicKey: local.PublicKey, ListenPort: local.ListenPort, MTU: p.laneMTU,
 			Addresses: hostPrefixes(addresses), Peers: peers,
 		}},
-		Guard: Guard{Lanes: []string{local.Interface}, Cluster: slices.Concat(local.ClusterCIDRs), Own: slices.Concat(p.own), Mesh: addresses},
+		Guard: Guard{
+			Lanes: []string{local.Interface}, Cluster: slices.Concat(local.ClusterCIDRs), Own: slices.Concat(p.own), Mesh: addresses,
+			NATExclude: slices.Concat(local.NATExclude), NATOff: local.natOff(p.own),
+		},
+	}
+	if g := &result.Plan.Guard; len(g.NATExclude)+len(g.NATOff) > 0 {
+		g.Nodes = p.nodeAddresses()
 	}
 	return result
 }

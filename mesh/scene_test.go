@@ -110,6 +110,12 @@ func (s *scene) setLocal(name string) func(key, value string) error {
 			s.local.Addresses, err = parseList(value, netip.ParseAddr)
 		case "cluster-cidrs":
 			s.local.ClusterCIDRs, err = parseList(value, netip.ParsePrefix)
+		case "nat-exclude":
+			s.local.NATExclude, err = parseList(value, netip.ParsePrefix)
+		case "nat-off":
+			s.local.NATOff, err = parseList(value, netip.ParsePrefix)
+		case "no-nat":
+			s.local.NoNAT, err = strconv.ParseBool(value)
 		case "service-cidrs":
 			s.local.ServiceCIDRs, err = parseList(value, netip.ParsePrefix)
 		default:

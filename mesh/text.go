@@ -53,8 +53,12 @@ func (r *Route) String() string {
 
 // String is what the guard's table is made of.
 func (g Guard) String() string {
-	return fmt.Sprintf("lanes: %s\ncluster: %s\nown: %s\nmesh addresses: %s\n",
+	text := fmt.Sprintf("lanes: %s\ncluster: %s\nown: %s\nmesh addresses: %s\n",
 		strings.Join(g.Lanes, ", "), list(g.Cluster), list(g.Own), list(g.Mesh))
+	if len(g.NATExclude)+len(g.NATOff) > 0 {
+		text += fmt.Sprintf("not natted to: %s\nnot natted from: %s\nnatted to the nodes: %s\n", list(g.NATExclude), list(g.NATOff), list(g.Nodes))
+	}
+	return text
 }
 
 func list[T fmt.Stringer](items []T) string {

@@ -23,7 +23,7 @@ import (
 // Options are warrend's flags as they were typed. They are read as text, so that Validate can report every mistake at once.
 type Options struct {
 	nodeName, kubeconfig, wireguard, iface, listenPort, mtu text
-	clusterCIDR, serviceCIDR                                text
+	clusterCIDR, serviceCIDR, natExclude, natOutgoing       text
 	stateDir, socket, metrics, logLevel, logFormat          text
 	cniConfDir, cniBinDir                                   text
 }
@@ -56,6 +56,9 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	add(&o.clusterCIDR, "cluster-cidr", "CIDRs", "",
 		"the cluster's pod CIDRs, comma-separated, both families: kube-controller-manager's --cluster-cidr (required)")
 	add(&o.serviceCIDR, "service-cidr", "CIDRs", "", "the cluster's service CIDRs, comma-separated (default: from the ServiceCIDR API)")
+	add(&o.natOutgoing, "nat-outgoing", "bool", "true", "whether pods' packets that leave the cluster have their node's address: true or false")
+	add(&o.natExclude, "nat-exclude", "CIDRs", "",
+		"destinations out of the cluster that pods reach with their own addresses all the same, comma-separated; other nodes' addresses never are")
 	add(&o.stateDir, "state-dir", "folder", "/var/lib/warren", "folder for the node's key, the leases, the last good plan and the clock's record, readable by root only")
 	add(&o.socket, "socket", "file", socket.DefaultPath, "unix socket for the command line and the CNI plugin, open to root only")
 	add(&o.cniConfDir, "cni-conf-dir", "folder", install.DefaultConfDir, "folder for the CNI configuration, written when pods can have a network (empty: none is written)")
@@ -95,6 +98,8 @@ func (o *Options) Validate() (Config, error) {
 			MTU:                v.mtu(o.mtu.value),
 			ClusterCIDRs:       v.cidrs("cluster-cidr", o.clusterCIDR.value, true),
 			ServiceCIDRs:       v.cidrs("service-cidr", o.serviceCIDR.value, false),
+			NATExclude:         v.cidrs("nat-exclude", o.natExclude.value, false),
+			NoNAT:              !v.boolean("nat-outgoing", o.natOutgoing.value),
 			StateDir:           v.path("state-dir", o.stateDir.value),
 			Socket:             v.path("socket", o.socket.value),
 			CNIConfDir:         v.optionalPath("cni-conf-dir", o.cniConfDir.value),
@@ -103,7 +108,8 @@ func (o *Options) Validate() (Config, error) {
 		},
 		Log: v.log(o.logLevel.value, o.logFormat.value),
 	}
-	v.disjoint(config.Agent.ClusterCIDRs, config.Agent.ServiceCIDRs)
+	v.disjoint("service-cidr", config.Agent.ServiceCIDRs, config.Agent.ClusterCIDRs)
+	v.disjoint("nat-exclude", config.Agent.NATExclude, config.Agent.ClusterCIDRs)
 	return config, errors.Join(v.errs...)
 }
 
@@ -169,7 +175,7 @@ func (v *validator) cidrs(flag, value string, required bool) []netip.Prefix {
 		case err != nil || p != p.Masked() || p.Addr().Is4In6():
 			v.wrong(flag, item, want)
 		case p.Bits() == 0 || p.Addr().IsLoopback() || p.Addr().IsMulticast() || p.Addr().IsLinkLocalUnicast():
-			v.wrong(flag, item, "a range that pods can have: not everything, loopback, link-local or multicast")
+			v.wrong(flag, item, "a unicast range: not everything, loopback, link-local or multicast")
 		case slices.ContainsFunc(prefixes, p.Overlaps):
 			v.wrong(flag, item, "CIDRs that do not overlap")
 		default:
@@ -180,12 +186,19 @@ func (v *validator) cidrs(flag, value string, required bool) []netip.Prefix {
 	return prefixes
 }
 
-func (v *validator) disjoint(cluster, service []netip.Prefix) {
-	for _, s := range service {
-		if slices.ContainsFunc(cluster, s.Overlaps) {
-			v.wrong("service-cidr", s.String(), "a range that does not overlap --cluster-cidr")
+func (v *validator) disjoint(flag string, prefixes, cluster []netip.Prefix) {
+	for _, p := range prefixes {
+		if slices.ContainsFunc(cluster, p.Overlaps) {
+			v.wrong(flag, p.String(), "a range that does not overlap --cluster-cidr")
 		}
 	}
+}
+
+func (v *validator) boolean(flag, value string) bool {
+	if value != "true" && value != "false" {
+		v.wrong(flag, value, "true or false")
+	}
+	return value == "true"
 }
 
 func (v *validator) path(flag, value string) string {

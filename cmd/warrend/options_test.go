@@ -53,7 +53,8 @@ func TestFlagsWinOverEnvironment(t *testing.T) {
 // TestEveryMistakeAtOnce is the whole text that a user sees.
 func TestEveryMistakeAtOnce(t *testing.T) {
 	_, err := parse(t, nil, "--wireguard=fast", "--interface=warren0123456789", "--listen-port=70000", "--mtu=900",
-		"--cluster-cidr=10.244.0.1/16,0.0.0.0/0,10.96.0.0/12", "--service-cidr=10.96.0.0/16,x", "--state-dir=lib",
+		"--cluster-cidr=10.244.0.1/16,0.0.0.0/0,10.96.0.0/12", "--service-cidr=10.96.0.0/16,x",
+		"--nat-outgoing=no", "--nat-exclude=192.0.2.1/24,10.97.0.0/16", "--state-dir=lib",
 		"--kubeconfig=k", "--socket=s", "--cni-conf-dir=c", "--cni-bin-dir=b", "--metrics-bind-address=localhost:99999", "--log-level=loud", "--log-format=xml")
 	if err == nil {
 		t.Fatal("no error")
@@ -66,8 +67,10 @@ func TestEveryMistakeAtOnce(t *testing.T) {
   --listen-port "70000": want a port, 1 to 65535
   --mtu "900": want 0, or 1280 to 65455 bytes
   --cluster-cidr "10.244.0.1/16": want CIDRs without host bits, comma-separated, like 10.244.0.0/16,fd00:10:244::/48
-  --cluster-cidr "0.0.0.0/0": want a range that pods can have: not everything, loopback, link-local or multicast
+  --cluster-cidr "0.0.0.0/0": want a unicast range: not everything, loopback, link-local or multicast
   --service-cidr "x": want CIDRs without host bits, comma-separated, like 10.244.0.0/16,fd00:10:244::/48
+  --nat-exclude "192.0.2.1/24": want CIDRs without host bits, comma-separated, like 10.244.0.0/16,fd00:10:244::/48
+  --nat-outgoing "no": want true or false
   --state-dir "lib": want an absolute path
   --socket "s": want an absolute path
   --cni-conf-dir "c": want an absolute path
@@ -75,7 +78,8 @@ func TestEveryMistakeAtOnce(t *testing.T) {
   --metrics-bind-address "localhost:99999": want address:port, like 127.0.0.1:9586, [::1]:9586 or :9586, or nothing
   --log-level "loud": want debug, info, warn or error
   --log-format "xml": want json or text
-  --service-cidr "10.96.0.0/16": want a range that does not overlap --cluster-cidr`, "\n")
+  --service-cidr "10.96.0.0/16": want a range that does not overlap --cluster-cidr
+  --nat-exclude "10.97.0.0/16": want a range that does not overlap --cluster-cidr`, "\n")
 	if diff := cmp.Diff(strings.ReplaceAll(want, "~", "`"), err.Error()); diff != "" {
 		t.Errorf("error (-want +got):\n%s", diff)
 	}

@@ -26,8 +26,11 @@ type Config struct {
 	ClusterCIDRs []netip.Prefix
 	// ServiceCIDRs are asked from the API where there are none.
 	ServiceCIDRs []netip.Prefix
-	StateDir     string
-	Socket       string
+	// NATExclude are destinations out of the cluster that pods reach with their own addresses; with NoNAT, all are.
+	NATExclude []netip.Prefix
+	NoNAT      bool
+	StateDir   string
+	Socket     string
 	// CNIConfDir and CNIBinDir are where the container runtime finds the CNI configuration and plugin; empty: nothing is put there.
 	CNIConfDir, CNIBinDir string
 	// MetricsBindAddress is address:port; empty is none.

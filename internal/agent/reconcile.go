@@ -66,6 +66,7 @@ func (a *Agent) local(snapshot kube.Snapshot) (mesh.Local, error) {
 		Name: a.config.NodeName, PublicKey: a.identity().Public(), Interface: a.config.Interface, ListenPort: a.config.ListenPort,
 		MTU: a.config.MTU, ClusterCIDRs: a.config.ClusterCIDRs, ServiceCIDRs: a.config.ServiceCIDRs,
 		Addresses: snapshot.Own.Addresses, Adopted: a.adopted,
+		NATExclude: a.config.NATExclude, NoNAT: a.config.NoNAT,
 	}
 	if len(local.ServiceCIDRs) == 0 {
 		local.ServiceCIDRs = snapshot.ServiceCIDRs

@@ -103,6 +103,13 @@ func TestDecodeValidates(t *testing.T) {
 		{"a cluster that is not masked", func(p *mesh.Plan, _ *mesh.Lane, _ *mesh.Peer) { p.Guard.Cluster[0] = prefix("10.244.1.0/16") }, "no masked"},
 		{"own outside the cluster", func(p *mesh.Plan, _ *mesh.Lane, _ *mesh.Peer) { p.Guard.Own[0] = prefix("10.0.0.0/8") }, "is in none of"},
 		{"mesh outside own", func(p *mesh.Plan, _ *mesh.Lane, _ *mesh.Peer) { p.Guard.Mesh[0] = addr("10.244.9.1") }, "is in none of"},
+		{"an exclusion that is not masked", func(p *mesh.Plan, _ *mesh.Lane, _ *mesh.Peer) {
+			p.Guard.NATExclude = []netip.Prefix{prefix("192.0.2.1/24")}
+		}, "no masked"},
+		{"not natted from others' pods", func(p *mesh.Plan, _ *mesh.Lane, _ *mesh.Peer) {
+			p.Guard.NATOff = []netip.Prefix{prefix("10.244.2.0/24")}
+		}, "is in none of"},
+		{"a node without an address", func(p *mesh.Plan, _ *mesh.Lane, _ *mesh.Peer) { p.Guard.Nodes = make([]netip.Addr, 1) }, "neither IPv4 nor IPv6"},
 		{"everything to one peer", func(_ *mesh.Plan, _ *mesh.Lane, q *mesh.Peer) { q.AllowedIPs[0] = prefix("0.0.0.0/0") }, "is in none of"},
 		{"the cluster to one peer", func(_ *mesh.Plan, _ *mesh.Lane, q *mesh.Peer) { q.AllowedIPs[0] = prefix("10.244.0.0/16") }, "overlaps this node's own"},
 		{"one prefix to two peers", func(_ *mesh.Plan, l *mesh.Lane, q *mesh.Peer) { q.AllowedIPs[0] = l.Peers[1].AllowedIPs[0] }, "is peer"},

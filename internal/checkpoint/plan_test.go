@@ -44,12 +44,11 @@ func plan(n int) mesh.Plan {
 	for i := range n {
 		nodes = append(nodes, node(i+1, fmt.Sprintf("192.0.2.%d:51820", i+2)))
 	}
-	return compute(nodes)
+	return compute(local, nodes)
 }
 
 // compute is mesh.Compute where every node holds its key.
-func compute(nodes []mesh.Node) mesh.Plan {
-	l := local
+func compute(l mesh.Local, nodes []mesh.Node) mesh.Plan {
 	l.Adopted = map[string]identity.PublicKey{}
 	for _, n := range nodes {
 		l.Adopted[n.Name] = n.Claim.PublicKey
@@ -71,7 +70,12 @@ func drawPlan(t *rapid.T) mesh.Plan {
 	if rapid.Bool().Draw(t, "n0 is away") {
 		nodes = slices.DeleteFunc(nodes, func(n mesh.Node) bool { return n.Name == "n0" })
 	}
-	p := compute(nodes)
+	l := local
+	l.NoNAT = rapid.Bool().Draw(t, "no NAT")
+	if rapid.Bool().Draw(t, "an exclusion") {
+		l.NATExclude = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	}
+	p := compute(l, nodes)
 	for i := range p.Lanes[0].Peers {
 		p.Lanes[0].Peers[i].Keepalive = time.Duration(rapid.IntRange(0, 65535).Draw(t, "keepalive")) * time.Second
 	}

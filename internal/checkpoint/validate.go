@@ -67,6 +67,25 @@ func validateGuard(g mesh.Guard, lane mesh.Lane) error {
 			return err
 		}
 	}
+	return validateNAT(g)
+}
+
+func validateNAT(g mesh.Guard) error {
+	for _, p := range g.NATExclude {
+		if err := validatePrefix(p); err != nil {
+			return err
+		}
+	}
+	for _, p := range g.NATOff {
+		if err := validateWithin(p, g.Own); err != nil {
+			return err
+		}
+	}
+	for _, a := range g.Nodes {
+		if !usable(a) {
+			return fmt.Errorf("a node's address %s is neither IPv4 nor IPv6", a)
+		}
+	}
 	return nil
 }
 

@@ -146,9 +146,9 @@ func TestText(t *testing.T) {
 
 	chain s {
 		type nat hook postrouting priority srcnat; policy accept;
-		ip saddr @a snat ip to 10.0.0.1
-		ip6 saddr @b snat ip6 to fd00::1
-		masquerade
+		ip saddr @a snat ip to 10.0.0.1 fully-random
+		ip6 saddr @b snat ip6 to fd00::1 fully-random
+		masquerade fully-random
 	}
 }
 `

@@ -92,6 +92,9 @@ func SaddrIn(f Family, set string) Part { return append(address(f, false), looku
 // SaddrNotIn is `ip saddr != @set`.
 func SaddrNotIn(f Family, set string) Part { return append(address(f, false), lookup(set, true)) }
 
+// DaddrIn is `ip daddr @set`.
+func DaddrIn(f Family, set string) Part { return append(address(f, true), lookup(set, false)) }
+
 // DaddrNotIn is `ip daddr != @set`.
 func DaddrNotIn(f Family, set string) Part { return append(address(f, true), lookup(set, true)) }
 

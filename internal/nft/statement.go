@@ -27,7 +27,8 @@ func CountAs(name string) Part {
 	return Part{&expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: name}}
 }
 
-// SNAT is `snat ip to address`.
+// SNAT is `snat ip to address fully-random`: the port is drawn anew for each flow, so that two flows that begin at the same time seldom want the
+// same, and nobody guesses it.
 func SNAT(to netip.Addr) Part {
 	f := IPv6
 	if to.Is4() {
@@ -35,12 +36,12 @@ func SNAT(to netip.Addr) Part {
 	}
 	return Part{
 		&expr.Immediate{Register: reg, Data: to.AsSlice()},
-		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: uint32(f), RegAddrMin: reg, RegAddrMax: reg},
+		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: uint32(f), RegAddrMin: reg, RegAddrMax: reg, FullyRandom: true},
 	}
 }
 
-// Masquerade is `masquerade`: source NAT to the address of the interface that the packet leaves by.
-func Masquerade() Part { return Part{&expr.Masq{}} }
+// Masquerade is `masquerade fully-random`: source NAT to the address of the interface that the packet leaves by.
+func Masquerade() Part { return Part{&expr.Masq{FullyRandom: true}} }
 
 // ClampMSS is `tcp option maxseg size set rt mtu`: never up, and the smaller MTU of both directions' routes.
 func ClampMSS() Part {

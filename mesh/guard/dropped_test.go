@@ -132,7 +132,7 @@ func TestDropped(t *testing.T) { //nolint:tparallel // its cases are enough at o
 		},
 		{
 			name:    "a packet of no connection, which no NAT touches",
-			send:    func(l *lab) { strayTCP(l) },
+			send:    func(l *lab) { l.stray(l.world) },
 			arrived: atLAN,
 			counter: func(c Counters) Counter { return c.Clear },
 		},
@@ -178,10 +178,10 @@ func TestDropped(t *testing.T) { //nolint:tparallel // its cases are enough at o
 	}
 }
 
-// strayTCP lets the pod send a SYN-ACK that answers nothing.
-func strayTCP(l *lab) {
+// stray lets the pod send a SYN-ACK that answers nothing.
+func (l *lab) stray(to string) {
 	err := l.pod.within(func() error {
-		conn, err := net.Dial(map[string]string{"ip": "ip4:tcp", "ip6": "ip6:tcp"}[l.family], l.world)
+		conn, err := net.Dial(map[string]string{"ip": "ip4:tcp", "ip6": "ip6:tcp"}[l.family], to)
 		if err != nil {
 			return err
 		}

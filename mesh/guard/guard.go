@@ -168,14 +168,14 @@ func validate(g mesh.Guard) error {
 			errs = append(errs, fmt.Errorf("lane %q: what begins with %s is a pod's link", l, mesh.PodLinkPrefix))
 		}
 	}
-	for _, p := range slices.Concat(g.Cluster, g.Own) {
+	for _, p := range slices.Concat(g.Cluster, g.Own, g.NATExclude, g.NATOff) {
 		if !p.IsValid() || p.Addr().Is4In6() {
 			errs = append(errs, fmt.Errorf("prefix %s is neither IPv4 nor IPv6", p))
 		}
 	}
-	for _, a := range g.Mesh {
+	for _, a := range slices.Concat(g.Mesh, g.Nodes) {
 		if !a.IsValid() || a.Is4In6() {
-			errs = append(errs, fmt.Errorf("mesh address %s is neither IPv4 nor IPv6", a))
+			errs = append(errs, fmt.Errorf("address %s is neither IPv4 nor IPv6", a))
 		}
 	}
 	return errors.Join(errs...)

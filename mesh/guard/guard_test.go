@@ -31,7 +31,10 @@ func TestTable(t *testing.T) {
 	both.Lanes = []string{"warren1", "warren0"}
 	both.Cluster = append(both.Cluster, prefixes("10.245.0.0/16", "10.244.0.0/15")...)
 	both.Own = append(both.Own, prefixes("10.244.2.0/24", "10.244.9.0/26")...)
-	for name, want := range map[string]mesh.Guard{"ipv4": ipv4, "ipv6": ipv6, "dual": both, "empty": {}} {
+	kept := dual()
+	kept.NATExclude, kept.NATOff = prefixes("10.0.0.0/8", "2001:db8::/32"), prefixes("10.244.1.128/25")
+	kept.Nodes = []netip.Addr{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("2001:db8::2")}
+	for name, want := range map[string]mesh.Guard{"ipv4": ipv4, "ipv6": ipv6, "dual": both, "kept": kept, "empty": {}} {
 		t.Run(name, func(t *testing.T) {
 			namespace(t)
 			g := newGuard(t)
@@ -202,6 +205,9 @@ func TestInvalid(t *testing.T) {
 		"no prefix":            {Own: make([]netip.Prefix, 1)},
 		"mapped prefix":        {Cluster: prefixes("::ffff:10.0.0.0/104")},
 		"no address":           {Mesh: make([]netip.Addr, 1)},
+		"no excluded prefix":   {NATExclude: make([]netip.Prefix, 1)},
+		"no prefix to keep":    {NATOff: make([]netip.Prefix, 1)},
+		"no node's address":    {Nodes: make([]netip.Addr, 1)},
 	} {
 		if err := g.Set(want); err == nil {
 			t.Errorf("%s: no error", name)

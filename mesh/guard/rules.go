@@ -33,15 +33,15 @@ const (
 
 var linkLocal = netip.MustParsePrefix("fe80::/10")
 
-// family is one side of the rules that are written for both.
+// family is one side of the rules that are written for both, with the names of its sets.
 type family struct {
 	nft.Family
-	cluster, own string
+	cluster, own, natExclude, natOff, nodes string
 }
 
 var families = []family{
-	{nft.IPv4, "cluster4", "own4"},
-	{nft.IPv6, "cluster6", "own6"},
+	{nft.IPv4, "cluster4", "own4", "natexclude4", "natoff4", "nodes4"},
+	{nft.IPv6, "cluster6", "own6", "natexclude6", "natoff6", "nodes6"},
 }
 
 // table is the whole table for a guard. Every packet of the node meets its rules, the lanes' own packets included, so the chains
@@ -55,6 +55,10 @@ func table(g mesh.Guard, p pods) nft.Table {
 	t.Sets = append(p.sets(), nft.InterfaceSet(lanes, g.Lanes))
 	for _, f := range families {
 		t.Sets = append(t.Sets, nft.AddressSet(f.cluster, f.Family, g.Cluster), nft.AddressSet(f.own, f.Family, g.Own))
+		if keepsSources(g) {
+			t.Sets = append(t.Sets, nft.AddressSet(f.natExclude, f.Family, g.NATExclude), nft.AddressSet(f.natOff, f.Family, g.NATOff),
+				nft.AddressSet(f.nodes, f.Family, single(g.Nodes)))
+		}
 	}
 	g.Lanes = slices.Compact(slices.Sorted(slices.Values(g.Lanes)))
 	g.Cluster, g.Own = disjoint(g.Cluster), disjoint(g.Own)
@@ -67,7 +71,7 @@ func table(g mesh.Guard, p pods) nft.Table {
 		{Name: "clamp", Rules: clamp(g)},
 		{Name: "ingress", Hook: filter(nft.Prerouting, beforeConntrack), Rules: ingress(g)},
 		{Name: "forward", Hook: filter(nft.Forward, beforeFilter), Rules: forward(g)},
-		{Name: "srcnat", Hook: &nft.Hook{Type: "nat", Number: nft.Postrouting, Priority: sourceNAT}, Rules: srcnat(g.Mesh)},
+		{Name: "srcnat", Hook: &nft.Hook{Type: "nat", Number: nft.Postrouting, Priority: sourceNAT}, Rules: srcnat(g)},
 		{Name: "egress", Hook: filter(nft.Postrouting, afterSourceNAT), Rules: egress(g)},
 	}
 	return t
@@ -168,33 +172,4 @@ func forward(g mesh.Guard) []nft.Rule {
 		)
 	}
 	return rules
-}
-
-// srcnat gives what leaves by a lane a source that the peer lets in, and what pods send out of the cluster the node's address.
-func srcnat(addresses []netip.Addr) (rules []nft.Rule) {
-	for _, f := range families {
-		for _, a := range addresses {
-			if a.Is4() == (f.Family == nft.IPv4) {
-				rules = append(rules, nft.NewRule(nft.OIFNameIn(lanes), nft.SaddrNotIn(f.Family, f.own), nft.SNAT(a)))
-				break
-			}
-		}
-	}
-	rules = append(rules, nft.NewRule(nft.OIFName(podLink), nft.Accept()), nft.NewRule(nft.OIFNameIn(lanes), nft.Accept()),
-		nft.NewRule(nft.OIFName("lo"), nft.Accept()))
-	for _, f := range families {
-		rules = append(rules, nft.NewRule(nft.SaddrIn(f.Family, f.own), nft.DaddrNotIn(f.Family, f.cluster), nft.Masquerade()))
-	}
-	return rules
-}
-
-// egress is the last look before the wire: no pod's address leaves in clear, whichever way the packet came to leave.
-func egress(g mesh.Guard) []nft.Rule {
-	return slices.Concat(
-		[]nft.Rule{nft.NewRule(nft.OIFName(podLink), nft.Accept())},
-		each(g.Lanes, func(lane string) nft.Rule { return nft.NewRule(nft.OIFName(lane), nft.Accept()) }),
-		[]nft.Rule{nft.NewRule(nft.OIFName("lo"), nft.Accept())},
-		each(g.Cluster, func(p netip.Prefix) nft.Rule { return nft.NewRule(nft.Daddr(p), dropped(clearText)) }),
-		each(g.Cluster, func(p netip.Prefix) nft.Rule { return nft.NewRule(nft.Saddr(p), dropped(clearText)) }),
-	)
 }
