@@ -129,8 +129,9 @@ func (h *hostile) tokensOfOthers(ctx context.Context, t *testing.T) {
 	}
 	_, err = agent.CoreV1().Secrets("kube-system").List(ctx, metav1.ListOptions{})
 	h.forbidden(t, agent1+" reads Secrets", err)
-	_, err = agent.CoreV1().Pods("kube-system").List(ctx, metav1.ListOptions{})
-	h.forbidden(t, agent1+" reads Pods", err)
+	_, err = agent.CoreV1().Pods("kube-system").Watch(ctx, metav1.ListOptions{})
+	h.forbidden(t, agent1+" watches Pods", err)
+	h.forbidden(t, agent1+" deletes a Pod", agent.CoreV1().Pods("kube-system").Delete(ctx, pod.Name, metav1.DeleteOptions{}))
 	_, err = agent.CoreV1().Pods("kube-system").Create(ctx, pod, metav1.CreateOptions{})
 	h.forbidden(t, agent1+" makes a Pod", err)
 	h.forbidden(t, agent1+" deletes Events", agent.EventsV1().Events("default").DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}))

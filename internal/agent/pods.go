@@ -24,6 +24,12 @@ import (
 // reasonPoolFull is that of the Event which says that a pod found no address.
 const reasonPoolFull = "PoolFull"
 
+// listInterval is how often the API server is asked for the node's Pods, and listAgain how soon where something depends on it.
+const (
+	listInterval = 5 * time.Minute
+	listAgain    = pods.CollectInterval
+)
+
 // errNotMeshed is why a pod gets no network before the mesh could carry its packets.
 var errNotMeshed = errors.New("the mesh is not programmed yet")
 
@@ -37,6 +43,9 @@ type residents struct {
 	tuned int
 	// mtu is the lane's last one, in bytes.
 	mtu atomic.Int64
+	// listed is when the API server was last asked for the node's Pods, and relist asks for it again before its time. Only the loop uses listed.
+	listed time.Time
+	relist atomic.Bool
 	// serving says that the runtime has been told of the plugin. Only the loop uses it.
 	serving bool
 
@@ -133,6 +142,7 @@ func (a *Agent) poolUses() []ipam.Use {
 
 // poolFull tells of a pod that found no address, and looks at once for one that is nobody's any more.
 func (a *Agent) poolFull(full *ipam.FullError) {
+	a.residents.relist.Store(true)
 	a.residents.loop.Trigger()
 	if events := a.podEvents.Load(); events != nil {
 		events.Event(kube.Warning, reasonPoolFull, full.Error(), nil)
@@ -148,7 +158,9 @@ func (a *Agent) tendPods(ctx context.Context) error {
 	errs := []error{r.pods.CollectTombstones(ctx, cni.TombstoneDir(a.config.Socket))}
 	taken, err := r.pods.Collect()
 	errs = append(errs, err)
-	for _, lease := range taken {
+	absent, err := a.collectAbsent(ctx)
+	errs = append(errs, err)
+	for _, lease := range append(taken, absent...) {
 		a.logger.Info("took back the addresses of a pod that is gone", zap.Stringers("addresses", lease.Addresses),
 			zap.String("namespace", lease.Pod.Namespace), zap.String("pod", lease.Pod.Name), zap.String("container", lease.ContainerID))
 	}
@@ -164,6 +176,28 @@ func (a *Agent) tendPods(ctx context.Context) error {
 		}
 	}
 	return errors.Join(append(errs, a.install())...)
+}
+
+// collectAbsent asks the API server from time to time for what it has of the node's Pods, and has taken what it has not. Where it does not answer
+// nothing is.
+func (a *Agent) collectAbsent(ctx context.Context) ([]ipam.Lease, error) {
+	r := &a.residents
+	since := time.Since(r.listed)
+	if a.podEvents.Load() == nil || since < listAgain || since < listInterval && !r.relist.Load() {
+		return nil, nil
+	}
+	r.listed = time.Now()
+	r.relist.Store(false)
+	here, err := a.kube.PodsHere(ctx)
+	if err != nil {
+		a.logger.Debug("which Pods the node has is not known; nothing is collected by it", zap.Error(err))
+		return nil, nil
+	}
+	taken, again, err := r.pods.CollectAbsent(func(p ipam.Pod) bool { return here.Has(p.Namespace, p.Name, p.UID) }, r.listed)
+	if again {
+		r.relist.Store(true)
+	}
+	return taken, err
 }
 
 // install tells the runtime of the plugin: the program first, the configuration last.

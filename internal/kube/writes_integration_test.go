@@ -242,7 +242,7 @@ func (s *server) testForbidden(t *testing.T) {
 		"update its status": func() error { _, err := core.Nodes().UpdateStatus(ctx, node, metav1.UpdateOptions{}); return err },
 		"read Secrets":      func() error { _, err := core.Secrets("kube-system").List(ctx, metav1.ListOptions{}); return err },
 		"read ConfigMaps":   func() error { _, err := core.ConfigMaps("kube-system").List(ctx, metav1.ListOptions{}); return err },
-		"read Pods":         func() error { _, err := core.Pods("").List(ctx, metav1.ListOptions{}); return err },
+		"watch Pods":        func() error { _, err := core.Pods("").Watch(ctx, metav1.ListOptions{}); return err },
 		"make a token": func() error {
 			_, err := core.ServiceAccounts("kube-system").CreateToken(ctx, "warren", nil, metav1.CreateOptions{})
 			return err

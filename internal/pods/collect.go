@@ -25,12 +25,14 @@ const (
 	unlisted finding = iota + 1
 	// gone: its wire and its network namespace are gone.
 	gone
+	// absent: its wire is gone, and the API server has no such Pod on this node.
+	absent
 )
 
-// suspicion is what one observation found; the same found again takes the lease.
+// suspicion is that of one observation; the same made again takes the lease.
 type suspicion struct {
+	ipam.Key
 	finding finding
-	at      time.Time
 }
 
 // apart is how far from each other two observations are at least: longer than a runtime takes to make a pod.
@@ -87,6 +89,37 @@ func (p *Pods) Collect() (taken []ipam.Lease, err error) {
 	return taken, errors.Join(errs...)
 }
 
+// CollectAbsent takes leases of pods whose wire is gone and which the API server does not have, when that is seen for the second time, and says
+// which, and whether any was seen for the first time. asked is when the API server was: what is newer is not judged by its answer. A pod that
+// has its wire keeps its lease, whatever the API server says: of one that was deleted by force the containers may live on.
+func (p *Pods) CollectAbsent(present func(ipam.Pod) bool, asked time.Time) (taken []ipam.Lease, again bool, err error) {
+	var errs []error
+	for _, lease := range p.options.Leases.Leases() {
+		if lease.Pod.Name == "" || lease.HostLocal != "" || !lease.Since.Before(asked) {
+			continue
+		}
+		if present(lease.Pod) {
+			p.clear(lease.Key, absent)
+			continue
+		}
+		ok, err := p.take(lease, func() (bool, error) {
+			wired, err := p.wired(lease)
+			if err != nil || wired {
+				p.clear(lease.Key, absent)
+				return false, err
+			}
+			sure := p.suspect(lease.Key, absent)
+			again = again || !sure
+			return sure, nil
+		})
+		if ok {
+			taken = append(taken, lease)
+		}
+		errs = append(errs, err)
+	}
+	return taken, again, errors.Join(errs...)
+}
+
 // take removes a lease where it is to be, and says whether it did. One that is another's by the time is left.
 func (p *Pods) take(lease ipam.Lease, whether func() (bool, error)) (taken bool, err error) {
 	err = p.remove(lease, func() (bool, error) {
@@ -102,7 +135,9 @@ func (p *Pods) take(lease ipam.Lease, whether func() (bool, error)) (taken bool,
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.suspects, lease.Key)
+	for _, f := range []finding{unlisted, gone, absent} {
+		delete(p.suspects, suspicion{lease.Key, f})
+	}
 	return true, nil
 }
 
@@ -111,21 +146,18 @@ func (p *Pods) suspect(k ipam.Key, f finding) (again bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.options.Now()
-	before, ok := p.suspects[k]
-	if ok && before.finding == f {
-		return now.Sub(before.at) >= apart
+	if before, ok := p.suspects[suspicion{k, f}]; ok {
+		return now.Sub(before) >= apart
 	}
-	p.suspects[k] = suspicion{f, now}
+	p.suspects[suspicion{k, f}] = now
 	return false
 }
 
-// clear forgets what was found, where it was this.
+// clear forgets what was found.
 func (p *Pods) clear(k ipam.Key, f finding) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.suspects[k].finding == f {
-		delete(p.suspects, k)
-	}
+	delete(p.suspects, suspicion{k, f})
 }
 
 // gone says whether nothing is left of a lease's pod: neither the wire nor the network namespace. One of them alone says little: an agent
@@ -137,12 +169,17 @@ func (p *Pods) gone(lease ipam.Lease) (bool, error) {
 	if cni.IsNetNS(lease.NetNS) {
 		return false, nil
 	}
+	wired, err := p.wired(lease)
+	return !wired, err
+}
+
+// wired says whether a lease's pod has its wire. Its lock is held.
+func (p *Pods) wired(lease ipam.Lease) (bool, error) {
 	if p.succeeded(lease) {
-		return true, nil // The wire is a later sandbox's.
+		return false, nil // The wire is a later sandbox's.
 	}
 	namespace, name := wiredAs(lease.Request)
-	wired, err := podnet.Wired(namespace, name, lease.Interface)
-	return !wired, err
+	return podnet.Wired(namespace, name, lease.Interface)
 }
 
 // forgotten says whether host-local has given up all of a lease that was its own.

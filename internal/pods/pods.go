@@ -53,8 +53,8 @@ type Pods struct {
 	wires   locks
 
 	mu sync.Mutex // guards suspects
-	// suspects are leases that one observation found to be without a pod: the next takes them.
-	suspects map[ipam.Key]suspicion
+	// suspects are leases that one observation found to be without a pod, and when: the next takes them.
+	suspects map[suspicion]time.Time
 }
 
 // New is the pods of a node, whose leases are open.
@@ -68,7 +68,7 @@ func New(options Options) *Pods {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	return &Pods{options: options, suspects: map[ipam.Key]suspicion{}}
+	return &Pods{options: options, suspects: map[suspicion]time.Time{}}
 }
 
 // Call answers the plugin. An error with a code of the specification is a *types.Error.
