@@ -42,6 +42,7 @@ func TestPodsComeAndGo(t *testing.T) {
 		t.Errorf("a pod too many: %v", err)
 	}
 	eventually(ctx, t, 20*time.Second, func() error { return s.poolFull(ctx, "n1") })
+	s.takesBack(ctx, t, n1, room)
 	seen := map[netip.Addr]bool{}
 	for _, p := range n1.Pods() {
 		if seen[p.Addresses[0]] {
@@ -59,6 +60,27 @@ func TestPodsComeAndGo(t *testing.T) {
 		t.Errorf("links are left:\n%s", links)
 	}
 	s.sealed(ctx, t)
+}
+
+// takesBack takes a pod's interface away whose namespace stays. The API server has no such Pod, so that the address is taken back.
+func (s *scene) takesBack(ctx context.Context, t *testing.T, n *lab.Node, room int) {
+	t.Helper()
+	if out := run(ctx, t, &n.Host, "", "warren", "ipam", "check"); out != "nothing is wrong\n" {
+		t.Errorf("warren ipam check: %s", out)
+	}
+	lost := n.Pods()[1]
+	run(ctx, t, &lost.Host, "", "ip", "link", "del", "eth0")
+	eventually(ctx, t, 90*time.Second, func() error {
+		time.Sleep(100 * time.Millisecond)
+		out, err := n.Run(ctx, "warren", "ipam", "show")
+		if want := fmt.Sprintf("%s: %d of %d leased, 1 released", n.PodCIDRs[0], room-1, room); err == nil && !strings.Contains(out, want) {
+			err = fmt.Errorf("warren ipam show says %q, want %q", out, want)
+		}
+		return err
+	})
+	if err := lost.Remove(); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestPodsWithoutTheAPIServer: they come and go, and follow the lane's MTU, by an agent that was started meanwhile.

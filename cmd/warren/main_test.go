@@ -13,6 +13,7 @@ import (
 	"github.com/warren-mesh/warren/crypto/identity"
 	"github.com/warren-mesh/warren/internal/cni"
 	"github.com/warren-mesh/warren/internal/socket"
+	"github.com/warren-mesh/warren/internal/survey"
 	"github.com/warren-mesh/warren/mesh"
 )
 
@@ -22,6 +23,9 @@ type agent struct {
 	peers  []socket.Peer
 	plan   mesh.Plan
 	err    error
+
+	ipam     socket.IPAM
+	findings []survey.Finding
 }
 
 func (a agent) Status() (socket.Status, error) { return a.status, a.err }

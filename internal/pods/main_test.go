@@ -74,12 +74,11 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// backend is an agent without a mesh.
-type backend struct{ pods *Pods }
-
-func (backend) Status() (socket.Status, error) { return socket.Status{}, nil }
-func (backend) Peers() ([]socket.Peer, error)  { return nil, nil }
-func (backend) Plan() mesh.Plan                { return mesh.Plan{} }
+// backend is an agent of which only the CNI plugin is served.
+type backend struct {
+	socket.Backend
+	pods *Pods
+}
 
 func (b backend) Pods(ctx context.Context, command cni.Command, r cni.Request) ([]byte, error) {
 	return b.pods.Call(ctx, command, r)
@@ -148,5 +147,5 @@ func agent() error {
 			}
 		}
 	}()
-	return socket.Serve(context.Background(), path, backend{p})
+	return socket.Serve(context.Background(), path, backend{pods: p})
 }

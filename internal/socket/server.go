@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/warren-mesh/warren/internal/cni"
+	"github.com/warren-mesh/warren/internal/survey"
 	"github.com/warren-mesh/warren/mesh"
 )
 
@@ -24,6 +25,10 @@ type Backend interface {
 	Plan() mesh.Plan
 	// Pods answers the CNI plugin. An error that is a *types.Error reaches the runtime with its code.
 	Pods(ctx context.Context, command cni.Command, r cni.Request) ([]byte, error)
+	// IPAM, CheckIPAM and Release are of the node's addresses.
+	IPAM() (IPAM, error)
+	CheckIPAM() ([]survey.Finding, error)
+	Release(r Release) (Released, error)
 }
 
 // Serve answers on a unix socket at path until ctx ends. A socket left by a dead agent is replaced; a live one is an error.
@@ -38,6 +43,7 @@ func Serve(ctx context.Context, path string, backend Backend) error {
 	mux.HandleFunc("GET /v1/plan", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, func() (mesh.Plan, error) { return backend.Plan(), nil })
 	})
+	serveIPAM(mux, backend)
 	for _, command := range cni.Commands {
 		mux.HandleFunc("POST "+cni.URLPrefix+string(command), func(w http.ResponseWriter, r *http.Request) {
 			answerPlugin(w, r, command, backend)

@@ -16,6 +16,8 @@ import (
 
 	"github.com/warren-mesh/warren/crypto/identity"
 	"github.com/warren-mesh/warren/internal/cni"
+	"github.com/warren-mesh/warren/internal/survey"
+	"github.com/warren-mesh/warren/ipam"
 	"github.com/warren-mesh/warren/mesh"
 )
 
@@ -24,6 +26,18 @@ type backend struct {
 	peers  []Peer
 	plan   mesh.Plan
 	err    error
+}
+
+func (b backend) IPAM() (IPAM, error) {
+	return IPAM{Node: b.status.Node, Uses: []ipam.Use{{Size: 253, Leased: 1}}}, b.err
+}
+
+func (b backend) CheckIPAM() ([]survey.Finding, error) {
+	return []survey.Finding{{About: "10.244.1.2", Problem: "leaked", Do: "release it"}}, b.err
+}
+
+func (b backend) Release(r Release) (Released, error) {
+	return Released{From: fmt.Sprint(r.Address, " by force ", r.Force)}, b.err
 }
 
 func (b backend) Status() (Status, error) { return b.status, b.err }
