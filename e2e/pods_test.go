@@ -120,7 +120,11 @@ func wantConflist(t *testing.T, n *lab.Node) {
   "plugins": [
     {
       "type": "warren-cni",
-      "socket": "/run/warren/agent.sock"
+      "socket": "/run/warren/agent.sock",
+      "capabilities": {
+        "ips": true,
+        "mac": true
+      }
     }
   ]
 }

@@ -46,13 +46,19 @@ func (t *Table) Choose(r Request, source Source, now time.Time) (Lease, error) {
 	}
 	lease := Lease{Request: r, Since: now}
 	for _, prefixes := range lists {
-		a, ok := t.choose(prefixes, now)
-		if !ok {
-			return Lease{}, t.full(prefixes, now)
+		a, err := t.asked(source, prefixes)
+		if err != nil {
+			return Lease{}, err
+		}
+		if !a.IsValid() {
+			var ok bool
+			if a, ok = t.choose(prefixes, now); !ok {
+				return Lease{}, t.full(prefixes, now)
+			}
 		}
 		lease.Addresses = append(lease.Addresses, a)
 	}
-	return lease, nil
+	return lease, allUsed(source, lease.Addresses)
 }
 
 func (t *Table) choose(prefixes []netip.Prefix, now time.Time) (netip.Addr, bool) {

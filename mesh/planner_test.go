@@ -69,7 +69,7 @@ func changeNodes(t *rapid.T, nodes map[string]*mesh.Node) {
 
 // changeLocal changes one thing of what the node knows of itself.
 func changeLocal(t *rapid.T, local *mesh.Local) {
-	switch rapid.IntRange(0, 6).Draw(t, "field") {
+	switch rapid.IntRange(0, 8).Draw(t, "field") {
 	case 0:
 		local.PublicKey = keyOf(rapid.SampledFrom([]string{"n0", "n1"}).Draw(t, "key"))
 	case 1:
@@ -84,5 +84,9 @@ func changeLocal(t *rapid.T, local *mesh.Local) {
 		local.Addresses = rapid.SampledFrom([][]netip.Addr{nil, drawnLocal.Addresses, {netip.MustParseAddr("2001:db8::1")}}).Draw(t, "addresses")
 	case 6:
 		local.ServiceCIDRs = rapid.SampledFrom([][]netip.Prefix{nil, drawnLocal.ServiceCIDRs}).Draw(t, "service CIDRs")
+	case 7:
+		local.NoNAT = !local.NoNAT
+	case 8:
+		local.NATExclude = rapid.SampledFrom([][]netip.Prefix{nil, {netip.MustParsePrefix("192.0.2.0/24")}}).Draw(t, "NAT exclusions")
 	}
 }

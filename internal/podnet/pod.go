@@ -1,6 +1,7 @@
 package podnet
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -23,6 +24,11 @@ func setUpPod(s Spec, result Result) error {
 	link, err := e.LinkByName(s.Interface)
 	if err != nil {
 		return fmt.Errorf("finding link: %w", err)
+	}
+	if !bytes.Equal(link.Attrs().HardwareAddr, result.PodMAC) { // of a wire that was there before
+		if err := e.LinkSetHardwareAddr(link, result.PodMAC); err != nil {
+			return fmt.Errorf("setting hardware address %s: %w", result.PodMAC, err)
+		}
 	}
 	lo, err := e.LinkByName("lo")
 	if err != nil {

@@ -3,6 +3,7 @@
 package podnet
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -50,6 +51,8 @@ type Spec struct {
 	Namespace, Name string
 	// Addresses are the pod's: of either family, or of both.
 	Addresses []netip.Addr
+	// MAC is the hardware address of the pod's end; nil for one that follows from the pod's name.
+	MAC net.HardwareAddr
 	// MTU is that of both ends, in bytes.
 	MTU int
 	// OnStep, where it is set, is told before each step that changes something: tests break off there.
@@ -78,11 +81,15 @@ func HostLink(namespace, name, iface string) string {
 
 // result is known beforehand: all names are made from the pod's.
 func (s Spec) result() Result {
-	return Result{
+	r := Result{
 		HostLink: HostLink(s.Namespace, s.Name, s.Interface),
 		HostMAC:  hardwareAddr(s.Namespace, s.Name, s.Interface, "host"),
 		PodMAC:   hardwareAddr(s.Namespace, s.Name, s.Interface, "pod"),
 	}
+	if s.MAC != nil {
+		r.PodMAC = s.MAC
+	}
+	return r
 }
 
 // families says which families the pod has addresses of.
@@ -115,6 +122,9 @@ func (s Spec) validate() error {
 	}
 	if s.Namespace == "" || s.Name == "" {
 		wrong("pod %q: not namespace and name", s.Namespace+"/"+s.Name)
+	}
+	if mac := s.result().HostMAC; bytes.Equal(s.MAC, mac) {
+		wrong("hardware address %s: it is that of the host's end", mac)
 	}
 	if len(s.Addresses) == 0 {
 		wrong("addresses: none given")

@@ -20,6 +20,8 @@ import (
 // call is a request that was understood and found to be sound.
 type call struct {
 	ipam.Request
+	asked
+
 	conf types.PluginConf
 }
 
@@ -56,7 +58,10 @@ func parse(command cni.Command, r cni.Request) (c call, err error) {
 		return c, types.NewError(types.ErrDecodingFailure, "parsing the previous result", err.Error())
 	}
 	c.Key, c.NetNS = ipam.Key{ContainerID: r.ContainerID, Interface: r.Interface}, r.NetNS
-	c.Pod, err = pod(r.Args)
+	if c.Pod, err = pod(r.Args); err != nil || command != cni.Add {
+		return c, err
+	}
+	c.asked, err = parseAsked(r.Config)
 	return c, err
 }
 

@@ -76,6 +76,16 @@ func TestBadInput(t *testing.T) {
 		"a socket that is a number":     {"ADD", "", `{"cniVersion": "1.0.0", "name": "warren", "socket": 1}`, decode},
 		"a relative socket":             {"ADD", "", `{"cniVersion": "1.0.0", "name": "warren", "socket": "x.sock"}`, config},
 		"a previous result of no kind":  {"ADD", "", `{"cniVersion": "1.0.0", "name": "warren", "socket": "SOCKET", "prevResult": {"ips": 1}}`, decode},
+		"a hardware address of no kind": {"ADD", "", asks(`"mac": "x"`), config},
+		"a multicast hardware address":  {"ADD", "", asks(`"mac": "01:00:5e:00:00:01"`), config},
+		"a hardware address of 8 bytes": {"ADD", "", asks(`"mac": "02:00:00:00:00:00:00:01"`), config},
+		"a hardware address of zeros":   {"ADD", "", asks(`"mac": "00:00:00:00:00:00"`), config},
+		"an address of no kind":         {"ADD", "", asks(`"ips": ["10.244.3"]`), config},
+		"an address of one link":        {"ADD", "", asks(`"ips": ["fe80::1%eth0"]`), config},
+		"two addresses of one family":   {"ADD", "", asks(`"ips": ["10.244.3.7", "10.244.3.8/24"]`), config},
+		"an address of nobody's here":   {"ADD", "", asks(`"ips": ["10.244.9.7"]`), config},
+		"the mesh address":              {"ADD", "", asks(`"ips": ["10.244.3.1/24"]`), config},
+		"addresses that are a number":   {"ADD", "", asks(`"ips": 7`), decode},
 		"CHECK without previous result": {"CHECK", "", "", types.ErrUnknownContainer},
 	} {
 		for _, running := range []bool{false, true} {
@@ -106,6 +116,11 @@ func TestBadInput(t *testing.T) {
 	if n.kill(); len(n.leases(t)) != 0 {
 		t.Errorf("leases: %v", n.leases(t))
 	}
+}
+
+// asks is a configuration by which the runtime asks for something.
+func asks(text string) string {
+	return `{"cniVersion": "1.0.0", "name": "warren", "type": "warren-cni", "socket": "SOCKET", "runtimeConfig": {` + text + `}}`
 }
 
 // FuzzStdin: whatever is on standard input and in CNI_ARGS, the agent says what is wrong with it, or does it.

@@ -115,7 +115,7 @@ func (p *Pods) add(c call) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		wired, err := p.wire(lease, network)
+		wired, err := p.wire(lease, network, c.mac)
 		if err == nil {
 			return result(c, lease, wired, network)
 		}
@@ -126,6 +126,9 @@ func (p *Pods) add(c call) ([]byte, error) {
 		if _, undo := p.options.Leases.Release(lease.Key, p.options.Now()); undo != nil {
 			return nil, errors.Join(err, undo)
 		}
+		if errors.Is(err, podnet.ErrTaken) && len(c.addresses) > 0 {
+			return nil, types.NewError(cni.ErrNoAddress, "an address that was asked for is another pod's", err.Error())
+		}
 		if !errors.Is(err, podnet.ErrTaken) {
 			return nil, err
 		}
@@ -135,20 +138,27 @@ func (p *Pods) add(c call) ([]byte, error) {
 
 func (p *Pods) lease(c call, network Network) (ipam.Lease, bool, error) {
 	p.options.OnStep("allocate")
-	lease, fresh, err := p.options.Leases.Allocate(c.Request, ipam.NodeCIDRs(network.CIDRs), p.options.Now())
+	source := ipam.Asked{Source: ipam.NodeCIDRs(network.CIDRs), Addresses: c.addresses}
+	lease, fresh, err := p.options.Leases.Allocate(c.Request, source, p.options.Now())
 	var full *ipam.FullError
-	if errors.As(err, &full) {
+	switch {
+	case errors.As(err, &full):
 		p.options.OnFull(full)
-		return lease, false, types.NewError(cni.ErrNoAddress, full.Error(), "")
+		err = types.NewError(cni.ErrNoAddress, full.Error(), "")
+	case errors.Is(err, ipam.ErrHeld):
+		err = types.NewError(cni.ErrNoAddress, "runtimeConfig.ips", err.Error())
+	case errors.Is(err, ipam.ErrElsewhere):
+		err = types.NewError(types.ErrInvalidNetworkConfig, "runtimeConfig.ips", err.Error())
 	}
 	return lease, fresh, err
 }
 
 // wire makes a lease's wire while the lease goes to the disk. If either fails, neither is left.
-func (p *Pods) wire(lease ipam.Lease, network Network) (podnet.Result, error) {
+func (p *Pods) wire(lease ipam.Lease, network Network, mac net.HardwareAddr) (podnet.Result, error) {
 	synced := make(chan error, 1)
 	go func() { synced <- p.options.Leases.Sync() }()
 	s := p.spec(lease, network.MTU)
+	s.MAC = mac
 	wired, err := podnet.Attach(s)
 	if err == nil {
 		p.options.OnStep("guard")

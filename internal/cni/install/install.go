@@ -41,6 +41,9 @@ type conflist struct {
 	Plugins    []plugin `json:"plugins"`
 }
 
+// ours is the plugin itself. A runtime may ask for addresses and for a hardware address.
+var ours = plugin{Type: cni.PluginName, Capabilities: map[string]bool{"ips": true, "mac": true}}
+
 // chained are the reference plugins for what a pod may ask for beside its address. One that is not installed would fail every pod.
 var chained = []plugin{
 	{Type: "portmap", Capabilities: map[string]bool{"portMappings": true}},
@@ -49,7 +52,8 @@ var chained = []plugin{
 
 // Conflist writes the configuration, and says whether that took a write. From then on the runtime starts pods.
 func Conflist(confDir, binDir, socket string) (written bool, err error) {
-	list := conflist{CNIVersion: version, Name: NetworkName, Plugins: []plugin{{Type: cni.PluginName, Socket: socket}}}
+	list := conflist{CNIVersion: version, Name: NetworkName, Plugins: []plugin{ours}}
+	list.Plugins[0].Socket = socket
 	for _, p := range chained {
 		if info, err := os.Stat(filepath.Join(binDir, p.Type)); binDir != "" && err == nil && info.Mode().IsRegular() {
 			list.Plugins = append(list.Plugins, p)
