@@ -13,6 +13,7 @@ import (
 
 	"github.com/warren-mesh/warren/bench/command"
 	"github.com/warren-mesh/warren/bench/report"
+	"github.com/warren-mesh/warren/e2e/lab"
 )
 
 func main() {
@@ -45,7 +46,7 @@ func bench(ctx context.Context, o options, p command.Place) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	r := &report.Report{Name: "cni", Setting: map[string]string{
-		"processors": strconv.Itoa(runtime.NumCPU()), "kernel": report.Kernel(), "plugins": pluginsVersion, "cnitool": cniVersion,
+		"processors": strconv.Itoa(runtime.NumCPU()), "kernel": report.Kernel(), "plugins": lab.CNIPluginsVersion, "cnitool": lab.CNIToolVersion,
 		"pods alone": strconv.Itoa(o.alone), "rounds of 50 at once": strconv.Itoa(o.rounds),
 	}}
 	if r.Metrics, err = s.measure(ctx, o, p.Stderr); err != nil {
