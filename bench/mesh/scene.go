@@ -154,7 +154,7 @@ func (s *scene) clean(ctx context.Context) error {
 		}
 	}
 	plan := filepath.Join(s.node.StateDir(), "plan")
-	if err := os.Remove(plan); err != nil && !os.IsNotExist(err) { //nolint:gosec // the lab's own
+	if err := os.Remove(plan); err != nil && !os.IsNotExist(err) {
 		return fmt.Errorf("removing the checkpoint: %w", err)
 	}
 	return nil

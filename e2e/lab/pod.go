@@ -18,8 +18,10 @@ import (
 type Pod struct {
 	Host
 	Node *Node
-	// sandbox is what the node's runtime knows of it; nil for a pod that was attached by hand.
+	// sandbox is what the node's runtime knows of it; nil for a pod that was attached by hand. asks is what it asks the plugins for, by
+	// their capabilities.
 	sandbox *sandbox
+	asks    map[string]any
 }
 
 // podNamespace is where all pods of a lab are said to be.
@@ -34,7 +36,15 @@ func (n *Node) AddPod(ctx context.Context, name string) (*Pod, error) {
 	if !managed {
 		return n.AddPodByHand(ctx, name)
 	}
-	return n.addPod(name, func(p *Pod) error { return n.plugIn(ctx, p) })
+	return n.AddPodAsking(ctx, name, nil)
+}
+
+// AddPodAsking adds a pod for which the runtime asks the plugins for more, by the capabilities of the configuration.
+func (n *Node) AddPodAsking(ctx context.Context, name string, asks map[string]any) (*Pod, error) {
+	return n.addPod(name, func(p *Pod) error {
+		p.asks = asks
+		return n.plugIn(ctx, p)
+	})
 }
 
 // AddPodByHand adds a pod that no agent knows, with the next free address of each of the node's pod CIDRs: where the agent cannot give it

@@ -35,7 +35,7 @@ func BuildReferences(ctx context.Context, out io.Writer, names ...string) (dir s
 			continue
 		}
 		fmt.Fprintf(out, "building %s\n", references[name])
-		cmd := exec.CommandContext(ctx, "go", "install", "-trimpath", "-ldflags", "-s -w", references[name]) //nolint:gosec // pinned above
+		cmd := exec.CommandContext(ctx, "go", "install", "-trimpath", "-ldflags", "-s -w", references[name])
 		cmd.Env = append(os.Environ(), "GOBIN="+dir, "CGO_ENABLED=0", "GOFLAGS=")
 		if text, err := cmd.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("building %s: %w\n%s", references[name], err, text)
