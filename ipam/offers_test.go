@@ -64,7 +64,7 @@ func TestFixedAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = table.Choose(Request{Key: key(2)}, Everything{offer}, start)
-	const held = "annotation warren.dev/ip: 10.64.0.5: the address is leased already, to pod shop/db-0 (container c1)"
+	const held = "no address for this pod: annotation warren.dev/ip: 10.64.0.5: the address is leased already, to pod shop/db-0 (container c1)"
 	if !errors.Is(err, ErrHeld) || errorText(err) != held {
 		t.Errorf("a second pod: %v, want %s", err, held)
 	}

@@ -1,7 +1,6 @@
 package ipam
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -9,7 +8,7 @@ import (
 )
 
 // errNoPool is the state of a cluster without a pool for a pod.
-var errNoPool = errors.New("no pool is for this pod: want an IPPool whose namespaceSelector selects its namespace, or one without a namespaceSelector, that allows Pods")
+var errNoPool = fmt.Errorf("%w: no pool is for it: want an IPPool that allows Pods and whose namespaceSelector selects its namespace, or that has none", ErrDenied)
 
 // Supply is what a node can give pods at the moment.
 type Supply struct {
@@ -67,7 +66,7 @@ func (p Pools) Offers(r Request) ([]Offer, error) {
 		}
 		enabled := slices.DeleteFunc(slices.Clone(family), func(p Pool) bool { return p.Disabled })
 		if len(enabled) == 0 {
-			return nil, fmt.Errorf("%s, which the pod has its %s address from, is disabled", poolList(strings.Split(names(family), ", ")), familyName(is4))
+			return nil, fmt.Errorf("%w: %s, which it has its %s address from, is disabled", ErrDenied, poolList(strings.Split(names(family), ", ")), familyName(is4))
 		}
 		offers = append(offers, supply.offer(enabled))
 	}
@@ -99,15 +98,15 @@ func (w Wish) fix(pools []Pool, offers []Offer) error {
 	for _, a := range w.Fixed {
 		i := slices.IndexFunc(pools, func(p Pool) bool { return p.CIDR.Contains(a) })
 		if i < 0 {
-			return fmt.Errorf("annotation %s: %s is in no pool that the pod may have addresses from; those are: %s", AnnotationIP, a, cidrs(pools))
+			return fmt.Errorf("%w: annotation %s: %s is in no pool that it may have addresses from; those are: %s", ErrDenied, AnnotationIP, a, cidrs(pools))
 		}
 		p := pools[i]
 		if p.Disabled {
-			return fmt.Errorf("annotation %s: %s is of pool %s, which is disabled", AnnotationIP, a, p.Name)
+			return fmt.Errorf("%w: annotation %s: %s is of pool %s, which is disabled", ErrDenied, AnnotationIP, a, p.Name)
 		}
 		block := netip.PrefixFrom(a, p.BlockSize).Masked()
 		if !within(block, a) {
-			return fmt.Errorf("annotation %s: no pod may have %s: of its block %s pods may have %s", AnnotationIP, a, block, usableRange(block))
+			return fmt.Errorf("%w: annotation %s: no pod may have %s: of its block %s pods may have %s", ErrDenied, AnnotationIP, a, block, usableRange(block))
 		}
 		for j := range offers {
 			if slices.Contains(offers[j].Pools, p.Name) {

@@ -80,7 +80,7 @@ func (t *Table) checkFixed(o Offer) error {
 	}
 	if holder, ok := t.holders[o.Fixed]; ok {
 		pod := t.leases[holder].Pod
-		return fmt.Errorf("annotation %s: %s: %w, to pod %s/%s (container %s)", AnnotationIP, o.Fixed, ErrHeld, pod.Namespace, pod.Name, holder.ContainerID)
+		return fmt.Errorf("%w: annotation %s: %s: %w, to pod %s/%s (container %s)", ErrDenied, AnnotationIP, o.Fixed, ErrHeld, pod.Namespace, pod.Name, holder.ContainerID)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package ipam
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -16,6 +17,9 @@ const (
 	// AnnotationIP is a pod's addresses, comma-separated, at most one of each family.
 	AnnotationIP = "warren.dev/ip"
 )
+
+// ErrDenied says that a pod cannot have addresses as it asks for them, or that none are for it.
+var ErrDenied = errors.New("no address for this pod")
 
 // fixedInterface is the one that AnnotationIP is for: a pod's others have addresses, too.
 const fixedInterface = "eth0"
@@ -47,17 +51,17 @@ func ParseWish(m Metadata) (Wish, error) {
 	}
 	for _, name := range items(text) {
 		if slices.Contains(w.Pools, name) {
-			return Wish{}, fmt.Errorf("annotation %s of %s: %.64q is there twice, want each pool once", AnnotationPools, whose, name)
+			return Wish{}, fmt.Errorf("%w: annotation %s of %s: %.64q is there twice, want each pool once", ErrDenied, AnnotationPools, whose, name)
 		}
 		w.Pools = append(w.Pools, name)
 	}
 	for _, item := range items(m.Pod[AnnotationIP]) {
 		a, err := netip.ParseAddr(item)
 		if err != nil || a.Zone() != "" || a.Is4In6() {
-			return Wish{}, fmt.Errorf("annotation %s of the pod: %.64q is not an IPv4 or IPv6 address, like 10.64.0.7 or fd00:64::7", AnnotationIP, item)
+			return Wish{}, fmt.Errorf("%w: annotation %s of the pod: %.64q is not an IPv4 or IPv6 address, like 10.64.0.7 or fd00:64::7", ErrDenied, AnnotationIP, item)
 		}
 		if w.fixed(a.Is4()).IsValid() {
-			return Wish{}, fmt.Errorf("annotation %s of the pod: %.64q is the second of its family, want one at most", AnnotationIP, item)
+			return Wish{}, fmt.Errorf("%w: annotation %s of the pod: %.64q is the second of its family, want one at most", ErrDenied, AnnotationIP, item)
 		}
 		w.Fixed = append(w.Fixed, a)
 	}
@@ -109,7 +113,7 @@ func (w Wish) choose(all []Pool) ([]Pool, error) {
 	for _, name := range w.Pools {
 		i := slices.IndexFunc(allowed, func(p Pool) bool { return p.Name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("annotation %s: %.64q is no pool that the pod may have addresses from; those are: %s", AnnotationPools, name, names(allowed))
+			return nil, fmt.Errorf("%w: annotation %s: %.64q is no pool that it may have addresses from; those are: %s", ErrDenied, AnnotationPools, name, names(allowed))
 		}
 		chosen = append(chosen, allowed[i])
 	}

@@ -70,17 +70,17 @@ func TestWhatAPodMayHave(t *testing.T) {
 		},
 		"another's pool": {
 			pod: map[string]string{AnnotationPools: "blue"},
-			err: `annotation warren.dev/pools: "blue" is no pool that the pod may have addresses from; those are: main, main6, spare`,
+			err: `no address for this pod: annotation warren.dev/pools: "blue" is no pool that it may have addresses from; those are: main, main6, spare`,
 		},
 		"out of a bound namespace": {
 			labels: map[string]string{"team": "blue"}, pod: map[string]string{AnnotationPools: "main"},
-			err: `annotation warren.dev/pools: "main" is no pool that the pod may have addresses from; those are: blue`,
+			err: `no address for this pod: annotation warren.dev/pools: "main" is no pool that it may have addresses from; those are: blue`,
 		},
 		"a disabled pool": {
-			labels: map[string]string{"team": "old"}, err: "pool old, which the pod has its IPv4 address from, is disabled",
+			labels: map[string]string{"team": "old"}, err: "no address for this pod: pool old, which it has its IPv4 address from, is disabled",
 		},
 		"twice": {
-			pod: map[string]string{AnnotationPools: "main,main"}, err: `annotation warren.dev/pools of the pod: "main" is there twice, want each pool once`,
+			pod: map[string]string{AnnotationPools: "main,main"}, err: `no address for this pod: annotation warren.dev/pools of the pod: "main" is there twice, want each pool once`,
 		},
 		"an address": {
 			pod:  map[string]string{AnnotationIP: "10.64.0.40"},
@@ -92,20 +92,20 @@ func TestWhatAPodMayHave(t *testing.T) {
 		},
 		"two of a family": {
 			pod: map[string]string{AnnotationIP: "10.64.0.40,10.64.0.41"},
-			err: `annotation warren.dev/ip of the pod: "10.64.0.41" is the second of its family, want one at most`,
+			err: `no address for this pod: annotation warren.dev/ip of the pod: "10.64.0.41" is the second of its family, want one at most`,
 		},
 		"no address": {
 			pod: map[string]string{AnnotationIP: "10.64.0.300"},
-			err: `annotation warren.dev/ip of the pod: "10.64.0.300" is not an IPv4 or IPv6 address, like 10.64.0.7 or fd00:64::7`,
+			err: `no address for this pod: annotation warren.dev/ip of the pod: "10.64.0.300" is not an IPv4 or IPv6 address, like 10.64.0.7 or fd00:64::7`,
 		},
 		"an address of a pool that it may not have": {
 			pod: map[string]string{AnnotationIP: "10.65.0.3"},
-			err: "annotation warren.dev/ip: 10.65.0.3 is in no pool that the pod may have addresses from; those are: " +
+			err: "no address for this pod: annotation warren.dev/ip: 10.65.0.3 is in no pool that it may have addresses from; those are: " +
 				"main (10.64.0.0/24), main6 (fd00:64::/112), spare (10.66.0.0/24)",
 		},
 		"the mesh's": {
 			pod: map[string]string{AnnotationIP: "10.64.0.33"},
-			err: "annotation warren.dev/ip: no pod may have 10.64.0.33: of its block 10.64.0.32/28 pods may have 10.64.0.34 to 10.64.0.46",
+			err: "no address for this pod: annotation warren.dev/ip: no pod may have 10.64.0.33: of its block 10.64.0.32/28 pods may have 10.64.0.34 to 10.64.0.46",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestWhatAPodMayHave(t *testing.T) {
 func TestNoPoolForAPod(t *testing.T) {
 	supply := lands(t)
 	supply.Pools = supply.Pools[2:3]
-	if _, err := offered(supply, Metadata{}); err == nil || !strings.Contains(err.Error(), "no pool is for this pod") {
+	if _, err := offered(supply, Metadata{}); err == nil || !strings.Contains(err.Error(), "no pool is for it") {
 		t.Errorf("error %v", err)
 	}
 	if !supply.Binds() || (Supply{}).Binds() {
