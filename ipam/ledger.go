@@ -1,7 +1,6 @@
 package ipam
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -34,6 +33,8 @@ type Ledger struct {
 	// Gone are blocks that were freed and are no more, and since when.
 	Gone map[netip.Prefix]time.Time
 	Now  time.Time
+	// Idle is how long a block has nobody's address before it is returned.
+	Idle time.Duration
 }
 
 // NoBlockError says that a pool has no block that the node could claim, and how its blocks are used.
@@ -65,21 +66,21 @@ func (l Ledger) claimable(p Pool) error {
 		return fmt.Errorf("the nodeSelector of pool %s (%s) does not select this node", p.Name, p.Nodes)
 	case !slices.ContainsFunc(l.Cluster, func(c netip.Prefix) bool { return c.Bits() <= p.CIDR.Bits() && c.Contains(p.CIDR.Addr()) }):
 		return fmt.Errorf("pool %s (%s) is outside the cluster's pod CIDRs", p.Name, p.CIDR)
-	case len(l.own()) >= MaxBlocks:
+	case len(l.Own()) >= MaxBlocks:
 		return errManyBlocks
 	}
 	return nil
 }
 
-// own are the blocks of the node's name that are not being given up, the oldest first.
-func (l Ledger) own() []Block {
+// Own are the blocks of the node's name that are not being given up: that of its mesh address first, and then the oldest.
+func (l Ledger) Own() []Block {
 	var own []Block
 	for _, b := range l.Blocks {
 		if b.Node == l.Node && b.Freed.IsZero() {
 			own = append(own, b)
 		}
 	}
-	slices.SortFunc(own, func(a, b Block) int { return cmp.Or(a.Created.Compare(b.Created), a.CIDR.Compare(b.CIDR)) })
+	slices.SortFunc(own, Block.compare)
 	return own
 }
 

@@ -13,7 +13,7 @@ import (
 
 func ledger(tb testing.TB, node string, pools ...Pool) Ledger {
 	tb.Helper()
-	return Ledger{Node: node, UID: "uid-" + node, Cluster: prefixes("10.64.0.0/10", "fd00::/16"), Pools: pools, Now: start}
+	return Ledger{Node: node, UID: "uid-" + node, Cluster: prefixes("10.64.0.0/10", "fd00::/16"), Pools: pools, Now: start, Idle: 10 * time.Minute}
 }
 
 func TestNextBlock(t *testing.T) {

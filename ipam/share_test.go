@@ -31,7 +31,7 @@ type tenant struct {
 
 func (c *cluster) ledger(n *tenant) Ledger {
 	return Ledger{
-		Node: n.name, UID: n.uid, Cluster: []netip.Prefix{c.pool.CIDR}, Pools: []Pool{c.pool}, Blocks: slices.Clone(c.blocks), Gone: c.gone, Now: c.now,
+		Node: n.name, UID: n.uid, Cluster: []netip.Prefix{c.pool.CIDR}, Pools: []Pool{c.pool}, Blocks: slices.Clone(c.blocks), Gone: c.gone, Now: c.now, Idle: 10 * time.Minute,
 	}
 }
 
@@ -40,7 +40,7 @@ func (n *tenant) tenancy(l Ledger) Tenancy {
 	for a := range n.leases {
 		t.Leased = append(t.Leased, a)
 	}
-	for _, b := range l.own() {
+	for _, b := range l.Own() {
 		u := Use{Prefix: b.CIDR, Size: int(usable(b.CIDR))}
 		for a := range n.leases {
 			if b.CIDR.Contains(a) {
@@ -137,7 +137,7 @@ func TestNodesShareAPool(t *testing.T) {
 			},
 			"pod": func(t *rapid.T) {
 				n := node(t)
-				for _, b := range c.ledger(n).own() {
+				for _, b := range c.ledger(n).Own() {
 					for i := range usable(b.CIDR) {
 						if a := address(b.CIDR, i); b.NodeUID == n.uid && !n.leases[a] {
 							n.leases[a] = true
@@ -179,7 +179,7 @@ func TestNodesShareAPool(t *testing.T) {
 				}
 				for _, n := range c.nodes {
 					var cidrs []netip.Prefix
-					for _, b := range c.ledger(n).own() {
+					for _, b := range c.ledger(n).Own() {
 						cidrs = append(cidrs, b.CIDR)
 					}
 					for a := range n.leases {

@@ -9,9 +9,6 @@ import (
 	"time"
 )
 
-// BlockIdle is how long a block has nobody's address before it is returned.
-const BlockIdle = 10 * time.Minute
-
 // scarce is how many free addresses of a pool a node has at least before it claims one more block in advance; of small blocks, a quarter
 // of one's.
 const scarce = 8
@@ -55,6 +52,7 @@ func (l Ledger) Work(t Tenancy) Work {
 		case freed:
 			w.LetGo = append(w.LetGo, b)
 		case b.NodeUID != l.UID:
+			b.NodeUID = l.UID
 			w.Renew = append(w.Renew, b)
 		}
 	}
@@ -111,7 +109,7 @@ func (l Ledger) recover(w *Work, t Tenancy) {
 // MeshBlocks are the blocks of which the node has its mesh addresses, one of each family.
 func (l Ledger) MeshBlocks() []Block {
 	var mesh []Block
-	for _, b := range l.own() {
+	for _, b := range l.Own() {
 		if b.MeshAddress && !slices.ContainsFunc(mesh, sameFamily(b)) {
 			mesh = append(mesh, b)
 		}
@@ -170,7 +168,7 @@ func (l Ledger) meshPools(is4 bool) []string {
 
 // room is how many addresses are free of those of the node's blocks that are of a pool, and whether any is leased.
 func (l Ledger) room(t Tenancy, pool string, without netip.Prefix) (free int, used bool) {
-	for _, b := range l.own() {
+	for _, b := range l.Own() {
 		if b.Pool == pool && b.CIDR != without {
 			free += t.Uses[b.CIDR].Free()
 			used = used || t.Uses[b.CIDR].Leased > 0
@@ -199,12 +197,12 @@ func (l Ledger) advance(w *Work, t Tenancy) {
 // giveBack returns blocks that have been empty for long: where the node's others of that pool are no reason to claim it again at once, or
 // where there are no others: then no pod here needs the pool.
 func (l Ledger) giveBack(w *Work, t Tenancy, mesh []Block) {
-	own := l.own()
+	own := l.Own()
 	slices.SortStableFunc(own, func(a, b Block) int { return cmp.Compare(t.Empty[a.CIDR].Unix(), t.Empty[b.CIDR].Unix()) })
 	returned := map[string]bool{} // one of a pool at a time: the next is another decision
 	for _, b := range own {
 		since, empty := t.Empty[b.CIDR]
-		if !empty || t.uses(b.CIDR) || l.Now.Sub(since) < BlockIdle || returned[b.Pool] || b.NodeUID != l.UID || slices.Contains(mesh, b) {
+		if !empty || t.uses(b.CIDR) || l.Now.Sub(since) < l.Idle || returned[b.Pool] || b.NodeUID != l.UID || slices.Contains(mesh, b) {
 			continue
 		}
 		p, ok := l.pool(b.Pool)

@@ -42,7 +42,7 @@ func TestWork(t *testing.T) {
 	}
 	freed := func(at time.Time) func([]Block) { return func(b []Block) { b[1].Freed = at } }
 	before := func(b []Block) { b[1].NodeUID = "uid-before" }
-	long := start.Add(-BlockIdle)
+	long := start.Add(-BlockRest)
 	for name, c := range map[string]struct {
 		blocks []Block
 		leased []string
@@ -110,7 +110,7 @@ func TestWork(t *testing.T) {
 				c.change(&l)
 			}
 			tenancy := Tenancy{Uses: map[netip.Prefix]Use{}, Empty: map[netip.Prefix]time.Time{}}
-			for _, b := range l.own() {
+			for _, b := range l.Own() {
 				tenancy.Uses[b.CIDR] = Use{Prefix: b.CIDR, Size: 13, Leased: c.leases[b.CIDR.String()]}
 			}
 			for block, since := range c.empty {

@@ -18,8 +18,13 @@ const (
 	AnnotationIP = "warren.dev/ip"
 )
 
-// ErrDenied says that a pod cannot have addresses as it asks for them, or that none are for it.
-var ErrDenied = errors.New("no address for this pod")
+// What a caller may want to tell apart with errors.Is.
+var (
+	// ErrDenied says that a pod cannot have addresses as it asks for them, or that none are for it.
+	ErrDenied = errors.New("no address for this pod")
+	// ErrLater says that a pod may have addresses once somebody else is there again.
+	ErrLater = errors.New("try again later")
+)
 
 // fixedInterface is the one that AnnotationIP is for: a pod's others have addresses, too.
 const fixedInterface = "eth0"

@@ -29,7 +29,7 @@ func (p *Pods) lease(ctx context.Context, c call, network Network) (ipam.Lease, 
 		if p.options.Grow != nil {
 			full.NoBlock = p.options.Grow(ctx, full.Offer)
 			switch {
-			case errors.Is(full.NoBlock, ErrLater):
+			case errors.Is(full.NoBlock, ipam.ErrLater):
 				return ipam.Lease{}, false, coded(full)
 			case full.NoBlock == nil && turn < turns:
 				continue
@@ -52,7 +52,7 @@ func (p *Pods) source(ctx context.Context, c call, network Network) (ipam.Source
 func coded(err error) error {
 	var full *ipam.FullError
 	switch {
-	case errors.Is(err, ErrLater):
+	case errors.Is(err, ipam.ErrLater):
 		return types.NewError(types.ErrTryAgainLater, "pods get no address yet", err.Error())
 	case errors.As(err, &full):
 		return types.NewError(cni.ErrNoAddress, full.Error(), "")

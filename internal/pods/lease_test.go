@@ -73,7 +73,7 @@ func TestAPodGetsANodeMore(t *testing.T) {
 	if len(full) != 1 || full[0] != used {
 		t.Errorf("told of a full pool: %q", full)
 	}
-	g.away = fmt.Errorf("%w: the API server is away", ErrLater)
+	g.away = fmt.Errorf("%w: the API server is away", ipam.ErrLater)
 	_, err = lease("b")
 	want(err, types.ErrTryAgainLater, "pods get no address yet; no address is free in pool main, block 10.64.0.0/30: 1 of 1 leased; try again later: the API server is away")
 	if len(full) != 1 {

@@ -26,17 +26,14 @@ type Network struct {
 	MTU int
 }
 
-// ErrLater says that a pod is to be tried again.
-var ErrLater = errors.New("try again later")
-
 // Options are what Pods needs.
 type Options struct {
 	Leases *journal.Store
 	// Network says what pods get now, or why they get nothing yet.
 	Network func() (Network, error)
-	// Source says where a pod's addresses come from; nil: from the network's CIDRs. ErrLater: that cannot be said now.
+	// Source says where a pod's addresses come from; nil: from the network's CIDRs. ipam.ErrLater: that cannot be said now.
 	Source func(context.Context, ipam.Pod) (ipam.Source, error)
-	// Grow gets the node more of what an offer had nothing free in; nil: there is never more. ErrLater: it may be had later.
+	// Grow gets the node more of what an offer had nothing free in; nil: there is never more. ipam.ErrLater: it may be had later.
 	Grow func(context.Context, ipam.Offer) error
 	// OnFull is told when no address is free. It must not wait.
 	OnFull func(*ipam.FullError)
