@@ -77,7 +77,7 @@ func read(path string) ([]byte, fs.FileInfo, error) {
 		return nil, nil, fmt.Errorf("opening %s: it is a symbolic link, want a regular file", path)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("opening the last good plan: %w", err)
+		return nil, nil, fmt.Errorf("opening %s: %w", path, err)
 	}
 	defer func() { _ = file.Close() }() // it was only read
 	info, err := file.Stat()
@@ -89,7 +89,7 @@ func read(path string) ([]byte, fs.FileInfo, error) {
 	}
 	content, err := io.ReadAll(io.LimitReader(file, MaxSize+1)) // it may have grown
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading the last good plan: %w", err)
+		return nil, nil, fmt.Errorf("reading %s: %w", path, err)
 	}
 	return content, info, nil
 }
@@ -130,7 +130,7 @@ func (s *Store) Save(plan mesh.Plan) (written bool, err error) {
 		return false, nil
 	}
 	s.file = nil
-	info, err := write(s.dir, content)
+	info, err := write(s.dir, FileName, content)
 	if err != nil {
 		return false, fmt.Errorf("writing the last good plan: %w", err)
 	}
@@ -148,9 +148,9 @@ func (s *Store) untouched() bool {
 		now.ModTime().Equal(s.file.ModTime())
 }
 
-// write replaces the file by rename, after all of the new one is on the disk. What a writer that died has left goes first.
-func write(dir string, content []byte) (fs.FileInfo, error) {
-	temp := filepath.Join(dir, TempName)
+// write replaces a file by rename, after all of the new one is on the disk. What a writer that died has left goes first.
+func write(dir, name string, content []byte) (fs.FileInfo, error) {
+	temp := filepath.Join(dir, "."+name+".tmp")
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func write(dir string, content []byte) (fs.FileInfo, error) {
 	}
 	info, err := fill(file, content)
 	if err = errors.Join(err, file.Close()); err == nil {
-		err = os.Rename(temp, filepath.Join(dir, FileName))
+		err = os.Rename(temp, filepath.Join(dir, name))
 	}
 	if err != nil {
 		return nil, errors.Join(err, os.Remove(temp))
