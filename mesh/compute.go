@@ -29,6 +29,8 @@ type Local struct {
 	ServiceCIDRs []netip.Prefix
 	// Addresses are the node's own on the underlay. Their families say which endpoints it can reach.
 	Addresses []netip.Addr
+	// Mesh are the node's mesh addresses, as far as they are in its own pod CIDRs; nil for base + 1 of the first of each family.
+	Mesh []netip.Addr
 	// Adopted are the keys of the peers that are in use already, by node, each of one node: they stay in use where nobody has a
 	// NodeKey of theirs.
 	Adopted map[string]identity.PublicKey

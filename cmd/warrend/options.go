@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
@@ -23,7 +24,7 @@ import (
 // Options are warrend's flags as they were typed. They are read as text, so that Validate can report every mistake at once.
 type Options struct {
 	nodeName, kubeconfig, wireguard, iface, listenPort, mtu text
-	clusterCIDR, serviceCIDR                                text
+	clusterCIDR, serviceCIDR, ipam, blockIdle               text
 	stateDir, socket, metrics, logLevel, logFormat          text
 	cniConfDir, cniBinDir                                   text
 }
@@ -56,7 +57,9 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	add(&o.clusterCIDR, "cluster-cidr", "CIDRs", "",
 		"the cluster's pod CIDRs, comma-separated, both families: kube-controller-manager's --cluster-cidr (required)")
 	add(&o.serviceCIDR, "service-cidr", "CIDRs", "", "the cluster's service CIDRs, comma-separated (default: from the ServiceCIDR API)")
-	add(&o.stateDir, "state-dir", "folder", "/var/lib/warren", "folder for the node's key, the leases, the last good plan and the clock's record, readable by root only")
+	add(&o.ipam, "ipam", "source", ipamNodeCIDR, "where pods' addresses come from: node-cidr (the Node's spec.podCIDRs) or pools (blocks of IPPools)")
+	add(&o.blockIdle, "block-idle", "duration", "10m", "with --ipam=pools, how long a block is empty before it is returned, 1s to 24h")
+	add(&o.stateDir, "state-dir", "folder", "/var/lib/warren", "folder for the node's key, the leases, the last good plan, what is known of pools and the clock's record, readable by root only")
 	add(&o.socket, "socket", "file", socket.DefaultPath, "unix socket for the command line and the CNI plugin, open to root only")
 	add(&o.cniConfDir, "cni-conf-dir", "folder", install.DefaultConfDir, "folder for the CNI configuration, written when pods can have a network (empty: none is written)")
 	add(&o.cniBinDir, "cni-bin-dir", "folder", install.DefaultBinDir, "folder to install the CNI plugin in, from beside warrend (empty: it is not installed)")
@@ -95,6 +98,8 @@ func (o *Options) Validate() (Config, error) {
 			MTU:                v.mtu(o.mtu.value),
 			ClusterCIDRs:       v.cidrs("cluster-cidr", o.clusterCIDR.value, true),
 			ServiceCIDRs:       v.cidrs("service-cidr", o.serviceCIDR.value, false),
+			Pools:              v.ipam(o.ipam.value) == ipamPools,
+			BlockIdle:          v.duration("block-idle", o.blockIdle.value, time.Second, 24*time.Hour),
 			StateDir:           v.path("state-dir", o.stateDir.value),
 			Socket:             v.path("socket", o.socket.value),
 			CNIConfDir:         v.optionalPath("cni-conf-dir", o.cniConfDir.value),
@@ -127,6 +132,27 @@ func (v *validator) mode(mode string) wg.Mode {
 	}
 	v.wrong("wireguard", mode, "auto, kernel or userspace")
 	return ""
+}
+
+// What --ipam may be.
+const (
+	ipamNodeCIDR = "node-cidr"
+	ipamPools    = "pools"
+)
+
+func (v *validator) ipam(source string) string {
+	if source != ipamNodeCIDR && source != ipamPools {
+		v.wrong("ipam", source, "node-cidr or pools")
+	}
+	return source
+}
+
+func (v *validator) duration(flag, value string, low, high time.Duration) time.Duration {
+	d, err := time.ParseDuration(value)
+	if err != nil || d < low || d > high {
+		v.wrong(flag, value, fmt.Sprintf("a duration, %s to %s, like 90s or 10m", low, high))
+	}
+	return d
 }
 
 // linkName follows the kernel's dev_valid_name, and leaves out what `ip` and nftables treat specially.

@@ -36,6 +36,9 @@ func (a *Agent) reconcile(_ context.Context) error {
 	if !snapshot.Own.Exists {
 		return errNoNode
 	}
+	if a.unsettled(snapshot) {
+		return nil // The blocks' loop triggers again.
+	}
 	a.forget()
 	local, err := a.local(snapshot)
 	if err != nil {
@@ -65,7 +68,7 @@ func (a *Agent) local(snapshot kube.Snapshot) (mesh.Local, error) {
 	local := mesh.Local{
 		Name: a.config.NodeName, PublicKey: a.identity().Public(), Interface: a.config.Interface, ListenPort: a.config.ListenPort,
 		MTU: a.config.MTU, ClusterCIDRs: a.config.ClusterCIDRs, ServiceCIDRs: a.config.ServiceCIDRs,
-		Addresses: snapshot.Own.Addresses, Adopted: a.adopted,
+		Addresses: snapshot.Own.Addresses, Mesh: a.meshAddresses(snapshot), Adopted: a.adopted,
 	}
 	if len(local.ServiceCIDRs) == 0 {
 		local.ServiceCIDRs = snapshot.ServiceCIDRs
