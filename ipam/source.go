@@ -5,10 +5,27 @@ import (
 	"net/netip"
 )
 
-// Source says where a pod's addresses come from: one list of prefixes for each family, and out of each list the pod has one address.
-// Prefixes that come first are used up first.
+// Source says where a pod's addresses come from: one offer for each family, and out of each the pod has one address.
 type Source interface {
-	Prefixes(Request) ([][]netip.Prefix, error)
+	Offers(Request) ([]Offer, error)
+}
+
+// Offer is out of what a pod has an address.
+type Offer struct {
+	// Blocks are used up in this order, but first those that others have addresses of.
+	Blocks []Part
+	// Reserved are left out.
+	Reserved []netip.Prefix
+	// Fixed is the one address that it may be, reserved or not; invalid where any will do.
+	Fixed netip.Addr
+	// Pools are the names of those that the blocks are of, whether there are any or not; none where addresses are of no pool.
+	Pools []string
+}
+
+// Part is a prefix that addresses are handed out of, and the name of the pool that it is of; empty where it is of none.
+type Part struct {
+	Prefix netip.Prefix
+	Pool   string
 }
 
 // errNoCIDR is the state of a node that has been given nothing to hand out.
@@ -19,9 +36,9 @@ type NodeCIDRs []netip.Prefix
 
 var _ Source = NodeCIDRs(nil)
 
-// Prefixes implements Source: they are the same for every pod.
-func (c NodeCIDRs) Prefixes(Request) ([][]netip.Prefix, error) {
-	var lists [][]netip.Prefix
+// Offers implements Source: they are the same for every pod.
+func (c NodeCIDRs) Offers(Request) ([]Offer, error) {
+	var offers []Offer
 	var has4, has6 bool
 	for _, p := range c {
 		known := &has6
@@ -30,11 +47,11 @@ func (c NodeCIDRs) Prefixes(Request) ([][]netip.Prefix, error) {
 		}
 		if !*known {
 			*known = true
-			lists = append(lists, []netip.Prefix{p})
+			offers = append(offers, Offer{Blocks: []Part{{Prefix: p}}})
 		}
 	}
-	if len(lists) == 0 {
+	if len(offers) == 0 {
 		return nil, errNoCIDR
 	}
-	return lists, nil
+	return offers, nil
 }

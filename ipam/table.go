@@ -40,48 +40,90 @@ func (t *Table) Choose(r Request, source Source, now time.Time) (Lease, error) {
 	if held, ok := t.leases[r.Key]; ok {
 		return held, nil
 	}
-	lists, err := source.Prefixes(r)
+	offers, err := source.Offers(r)
 	if err != nil {
 		return Lease{}, fmt.Errorf("choosing an address: %w", err)
 	}
 	lease := Lease{Request: r, Since: now}
-	for _, prefixes := range lists {
-		a, err := t.asked(source, prefixes)
+	for _, o := range offers {
+		a, err := t.choose(o, now)
 		if err != nil {
 			return Lease{}, err
 		}
-		if !a.IsValid() {
-			var ok bool
-			if a, ok = t.choose(prefixes, now); !ok {
-				return Lease{}, t.full(prefixes, now)
-			}
-		}
 		lease.Addresses = append(lease.Addresses, a)
 	}
-	return lease, allUsed(source, lease.Addresses)
+	return lease, nil
 }
 
-func (t *Table) choose(prefixes []netip.Prefix, now time.Time) (netip.Addr, bool) {
-	for _, p := range prefixes {
-		if a, ok := t.neverUsed(p); ok {
-			return a, true
+func (t *Table) choose(o Offer, now time.Time) (netip.Addr, error) {
+	if o.Fixed.IsValid() {
+		return o.Fixed, t.checkFixed(o)
+	}
+	for _, part := range t.usedFirst(o.Blocks) {
+		if a, ok := t.neverUsed(part.Prefix, o.Reserved); ok {
+			return a, nil
+		}
+		for _, f := range t.freed {
+			if !cooling(f.At, now) && within(part.Prefix, f.Address) && !covered(f.Address, o.Reserved) {
+				return f.Address, nil
+			}
 		}
 	}
-	for _, f := range t.freed {
-		if !cooling(f.At, now) && slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return within(p, f.Address) }) {
-			return f.Address, true
-		}
-	}
-	return netip.Addr{}, false
+	return netip.Addr{}, t.full(o, now)
 }
 
-func (t *Table) neverUsed(p netip.Prefix) (netip.Addr, bool) {
-	for size := usable(p); t.fresh[p] < size; t.fresh[p]++ {
-		a := address(p, t.fresh[p])
+// checkFixed is an error where the address that is asked for is another's, or in none of the blocks. Its cool-down is not waited for: who
+// asks for it means to have it after whoever had it before.
+func (t *Table) checkFixed(o Offer) error {
+	if !slices.ContainsFunc(o.Blocks, func(p Part) bool { return within(p.Prefix, o.Fixed) }) {
+		return &FullError{Offer: o}
+	}
+	if holder, ok := t.holders[o.Fixed]; ok {
+		pod := t.leases[holder].Pod
+		return fmt.Errorf("%w: it asks for %s: %w, to pod %s/%s (container %s)", ErrDenied, o.Fixed, ErrHeld, pod.Namespace, pod.Name, holder.ContainerID)
+	}
+	return nil
+}
+
+// usedFirst puts first the blocks that somebody has an address of, so that the others become empty.
+func (t *Table) usedFirst(parts []Part) []Part {
+	if len(parts) < 2 {
+		return parts
+	}
+	used := make(map[netip.Prefix]bool, len(parts))
+	for a := range t.holders {
+		for _, p := range parts {
+			used[p.Prefix] = used[p.Prefix] || p.Prefix.Contains(a)
+		}
+	}
+	sorted := slices.Clone(parts)
+	slices.SortStableFunc(sorted, func(a, b Part) int {
+		switch {
+		case used[a.Prefix] == used[b.Prefix]:
+			return 0
+		case used[a.Prefix]:
+			return -1
+		}
+		return 1
+	})
+	return sorted
+}
+
+func (t *Table) neverUsed(p netip.Prefix, reserved []netip.Prefix) (netip.Addr, bool) {
+	size, passed := usable(p), false
+	for i := t.fresh[p]; i < size; i++ {
+		a := address(p, i)
 		_, leased := t.holders[a]
 		_, freed := t.freedAt[a]
-		if !leased && !freed {
+		switch {
+		case leased || freed:
+		case covered(a, reserved):
+			passed = true // It may be somebody's once nothing reserves it.
+		default:
 			return a, true
+		}
+		if !passed {
+			t.fresh[p] = i + 1
 		}
 	}
 	return netip.Addr{}, false
@@ -93,12 +135,18 @@ func cooling(at, now time.Time) bool {
 	return elapsed < CoolDown && elapsed > -CoolDown
 }
 
-func (t *Table) full(prefixes []netip.Prefix, now time.Time) error {
-	e := &FullError{}
-	for _, p := range prefixes {
-		e.Uses = append(e.Uses, t.use(p, now))
+func (t *Table) full(o Offer, now time.Time) error {
+	return &FullError{Uses: t.uses(o, now), Offer: o}
+}
+
+func (t *Table) uses(o Offer, now time.Time) []Use {
+	var uses []Use
+	for _, part := range o.Blocks {
+		u := t.use(part.Prefix, now)
+		u.Pool, u.Reserved = part.Pool, t.reserved(part.Prefix, o.Reserved, now)
+		uses = append(uses, u)
 	}
-	return e
+	return uses
 }
 
 func (t *Table) use(p netip.Prefix, now time.Time) Use {
@@ -119,17 +167,50 @@ func (t *Table) use(p netip.Prefix, now time.Time) Use {
 	return u
 }
 
+// reserved is how many addresses of a prefix are kept out that are neither leased nor cooling.
+func (t *Table) reserved(p netip.Prefix, reserved []netip.Prefix, now time.Time) int {
+	reserved = slices.DeleteFunc(slices.Clone(reserved), func(r netip.Prefix) bool { return !r.Overlaps(p) })
+	if len(reserved) == 0 {
+		return 0
+	}
+	count := 0
+	for i := range usable(p) {
+		a := address(p, i)
+		_, leased := t.holders[a]
+		if at, freed := t.freedAt[a]; !leased && (!freed || !cooling(at, now)) && covered(a, reserved) {
+			count++
+		}
+	}
+	return count
+}
+
 // Uses are how the source's prefixes are used.
 func (t *Table) Uses(source Source, now time.Time) ([]Use, error) {
-	lists, err := source.Prefixes(Request{})
+	offers, err := source.Offers(Request{})
 	if err != nil {
 		return nil, err
 	}
 	var uses []Use
-	for _, p := range slices.Concat(lists...) {
-		uses = append(uses, t.use(p, now))
+	for _, o := range offers {
+		uses = append(uses, t.uses(o, now)...)
 	}
 	return uses, nil
+}
+
+// Forget lets go of what is remembered of addresses that are nobody's and in none of the prefixes, once it can matter to nobody any more.
+func (t *Table) Forget(prefixes []netip.Prefix, now time.Time) {
+	for p := range t.fresh {
+		if !slices.Contains(prefixes, p) {
+			delete(t.fresh, p)
+		}
+	}
+	t.freed = slices.DeleteFunc(t.freed, func(f Freed) bool {
+		if cooling(f.At, now) || covered(f.Address, prefixes) {
+			return false
+		}
+		delete(t.freedAt, f.Address)
+		return true
+	})
 }
 
 // Grant makes a lease hold, in the place of the one that its key had. It fails, and changes nothing, where one of its addresses is another's.

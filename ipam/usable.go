@@ -3,6 +3,7 @@ package ipam
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 )
 
 // maxUsable is how many addresses of one prefix are handed out. A node has some hundred pods: of a /64 its first addresses do, and what is
@@ -51,4 +52,9 @@ func within(p netip.Prefix, a netip.Addr) bool {
 	}
 	offset := binary.BigEndian.Uint64(raw[8:]) - binary.BigEndian.Uint64(base[8:])
 	return offset >= firstUsable && offset-firstUsable < usable(p)
+}
+
+// covered says whether one of the prefixes has the address.
+func covered(a netip.Addr, prefixes []netip.Prefix) bool {
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }

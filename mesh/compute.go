@@ -33,6 +33,8 @@ type Local struct {
 	// so: what of them is not this node's own makes no difference. NoNAT says that of all its own.
 	NATExclude, NATOff []netip.Prefix
 	NoNAT              bool
+	// Mesh are the node's mesh addresses, as far as they are in its own pod CIDRs; nil for base + 1 of the first of each family.
+	Mesh []netip.Addr
 	// Adopted are the keys of the peers that are in use already, by node, each of one node: they stay in use where nobody has a
 	// NodeKey of theirs.
 	Adopted map[string]identity.PublicKey

@@ -54,6 +54,7 @@ func (p *Planner) follows(local Local) bool {
 	last := p.last
 	return p.findings != nil && last.Name == local.Name && last.PublicKey == local.PublicKey && last.Interface == local.Interface &&
 		last.MTU == local.MTU && (last.PathMTU == nil) == (local.PathMTU == nil) && slices.Equal(last.Addresses, local.Addresses) &&
+		(last.Mesh == nil) == (local.Mesh == nil) && slices.Equal(last.Mesh, local.Mesh) &&
 		slices.Equal(last.ClusterCIDRs, local.ClusterCIDRs) && slices.Equal(last.ServiceCIDRs, local.ServiceCIDRs)
 }
 
@@ -166,7 +167,7 @@ func (c *computation) checkOwn(n *Node) {
 
 // result puts together what was found.
 func (p *Planner) result() Result {
-	local, addresses := p.last, Addresses(p.own)
+	local, addresses := p.last, p.addresses()
 	p.setLaneMTU()
 	result := Result{Refusals: slices.Clone(p.refusals)}
 	peers := make([]*Peer, 0, len(p.findings))
@@ -201,6 +202,14 @@ func (p *Planner) result() Result {
 		g.Nodes = p.nodeAddresses()
 	}
 	return result
+}
+
+// addresses are the node's mesh addresses.
+func (p *Planner) addresses() []netip.Addr {
+	if p.last.Mesh == nil {
+		return Addresses(p.own)
+	}
+	return slices.DeleteFunc(slices.Clone(p.last.Mesh), func(addr netip.Addr) bool { return !contains(p.own, addr) })
 }
 
 // setLaneMTU follows the peers' MTUs. Each route depends on the lane's.

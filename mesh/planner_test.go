@@ -69,7 +69,7 @@ func changeNodes(t *rapid.T, nodes map[string]*mesh.Node) {
 
 // changeLocal changes one thing of what the node knows of itself.
 func changeLocal(t *rapid.T, local *mesh.Local) {
-	switch rapid.IntRange(0, 8).Draw(t, "field") {
+	switch rapid.IntRange(0, 9).Draw(t, "field") {
 	case 0:
 		local.PublicKey = keyOf(rapid.SampledFrom([]string{"n0", "n1"}).Draw(t, "key"))
 	case 1:
@@ -82,6 +82,9 @@ func changeLocal(t *rapid.T, local *mesh.Local) {
 		local.UnderlayMTU = rapid.SampledFrom([]int{0, 1500, 9000}).Draw(t, "underlay MTU")
 	case 5:
 		local.Addresses = rapid.SampledFrom([][]netip.Addr{nil, drawnLocal.Addresses, {netip.MustParseAddr("2001:db8::1")}}).Draw(t, "addresses")
+	case 9:
+		own := netip.MustParseAddr("10.244.0.1")
+		local.Mesh = rapid.SampledFrom([][]netip.Addr{nil, {}, {own}, {own, netip.MustParseAddr("10.99.0.1")}}).Draw(t, "mesh addresses")
 	case 6:
 		local.ServiceCIDRs = rapid.SampledFrom([][]netip.Prefix{nil, drawnLocal.ServiceCIDRs}).Draw(t, "service CIDRs")
 	case 7:

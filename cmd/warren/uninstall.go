@@ -84,7 +84,7 @@ func uninstall(p places) (removed []string, err error) {
 		},
 		func() ([]string, error) {
 			return removeFiles(p.stateDir, "key", ".key-*.tmp", checkpoint.FileName, checkpoint.TempName,
-				clock.FileName, clock.TempName)
+				checkpoint.SupplyName, checkpoint.SupplyTempName, clock.FileName, clock.TempName)
 		},
 		func() ([]string, error) { return removeFiles(cni.TombstoneDir(p.socket), "*") },
 		func() ([]string, error) {

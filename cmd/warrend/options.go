@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
@@ -24,6 +25,7 @@ import (
 type Options struct {
 	nodeName, kubeconfig, wireguard, iface, listenPort, mtu text
 	clusterCIDR, serviceCIDR, natExclude, natOutgoing       text
+	ipam, blockIdle                                         text
 	stateDir, socket, metrics, logLevel, logFormat          text
 	cniConfDir, cniBinDir                                   text
 }
@@ -59,7 +61,9 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	add(&o.natOutgoing, "nat-outgoing", "bool", "true", "whether pods' packets that leave the cluster have their node's address: true or false")
 	add(&o.natExclude, "nat-exclude", "CIDRs", "",
 		"destinations out of the cluster that pods reach with their own addresses all the same, comma-separated; other nodes' addresses never are")
-	add(&o.stateDir, "state-dir", "folder", "/var/lib/warren", "folder for the node's key, the leases, the last good plan and the clock's record, readable by root only")
+	add(&o.ipam, "ipam", "source", ipamNodeCIDR, "where pods' addresses come from: node-cidr (the Node's spec.podCIDRs) or pools (blocks of IPPools)")
+	add(&o.blockIdle, "block-idle", "duration", "10m", "with --ipam=pools, how long a block is empty before it is returned, 1s to 24h")
+	add(&o.stateDir, "state-dir", "folder", "/var/lib/warren", "folder for the node's key, the leases, the last good plan, what is known of pools and the clock's record, readable by root only")
 	add(&o.socket, "socket", "file", socket.DefaultPath, "unix socket for the command line and the CNI plugin, open to root only")
 	add(&o.cniConfDir, "cni-conf-dir", "folder", install.DefaultConfDir, "folder for the CNI configuration, written when pods can have a network (empty: none is written)")
 	add(&o.cniBinDir, "cni-bin-dir", "folder", install.DefaultBinDir, "folder to install the CNI plugin in, from beside warrend (empty: it is not installed)")
@@ -100,6 +104,8 @@ func (o *Options) Validate() (Config, error) {
 			ServiceCIDRs:       v.cidrs("service-cidr", o.serviceCIDR.value, false),
 			NATExclude:         v.cidrs("nat-exclude", o.natExclude.value, false),
 			NoNAT:              !v.boolean("nat-outgoing", o.natOutgoing.value),
+			Pools:              v.ipam(o.ipam.value) == ipamPools,
+			BlockIdle:          v.duration("block-idle", o.blockIdle.value, time.Second, 24*time.Hour),
 			StateDir:           v.path("state-dir", o.stateDir.value),
 			Socket:             v.path("socket", o.socket.value),
 			CNIConfDir:         v.optionalPath("cni-conf-dir", o.cniConfDir.value),
@@ -133,6 +139,27 @@ func (v *validator) mode(mode string) wg.Mode {
 	}
 	v.wrong("wireguard", mode, "auto, kernel or userspace")
 	return ""
+}
+
+// What --ipam may be.
+const (
+	ipamNodeCIDR = "node-cidr"
+	ipamPools    = "pools"
+)
+
+func (v *validator) ipam(source string) string {
+	if source != ipamNodeCIDR && source != ipamPools {
+		v.wrong("ipam", source, "node-cidr or pools")
+	}
+	return source
+}
+
+func (v *validator) duration(flag, value string, low, high time.Duration) time.Duration {
+	d, err := time.ParseDuration(value)
+	if err != nil || d < low || d > high {
+		v.wrong(flag, value, fmt.Sprintf("a duration, %s to %s, like 90s or 10m", low, high))
+	}
+	return d
 }
 
 // linkName follows the kernel's dev_valid_name, and leaves out what `ip` and nftables treat specially.

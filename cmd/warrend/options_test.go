@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
@@ -32,6 +33,7 @@ func TestDefaults(t *testing.T) {
 	want := agent.Config{
 		NodeName: "n1", WireGuard: wg.Auto, Interface: "warren0", ListenPort: 51820,
 		ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("fd00:10:244::/48")},
+		BlockIdle:    10 * time.Minute,
 		StateDir:     "/var/lib/warren", Socket: "/run/warren/agent.sock", CNIConfDir: "/etc/cni/net.d", CNIBinDir: "/opt/cni/bin", MetricsBindAddress: "127.0.0.1:9586",
 	}
 	if diff := cmp.Diff(want, got.Agent, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
@@ -40,13 +42,13 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestFlagsWinOverEnvironment(t *testing.T) {
-	env := map[string]string{"NODE_NAME": "env", "WARREN_LISTEN_PORT": "4500", "WARREN_CLUSTER_CIDR": "10.1.0.0/16"}
+	env := map[string]string{"NODE_NAME": "env", "WARREN_LISTEN_PORT": "4500", "WARREN_IPAM": "pools", "WARREN_CLUSTER_CIDR": "10.1.0.0/16"}
 	got, err := parse(t, env, "--node-name=flag")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Agent.NodeName != "flag" || got.Agent.ListenPort != 4500 {
-		t.Errorf("node name %q and port %d, want flag and 4500", got.Agent.NodeName, got.Agent.ListenPort)
+	if got.Agent.NodeName != "flag" || got.Agent.ListenPort != 4500 || !got.Agent.Pools {
+		t.Errorf("node name %q, port %d and pools %v, want flag, 4500 and pools", got.Agent.NodeName, got.Agent.ListenPort, got.Agent.Pools)
 	}
 }
 
@@ -54,7 +56,7 @@ func TestFlagsWinOverEnvironment(t *testing.T) {
 func TestEveryMistakeAtOnce(t *testing.T) {
 	_, err := parse(t, nil, "--wireguard=fast", "--interface=warren0123456789", "--listen-port=70000", "--mtu=900",
 		"--cluster-cidr=10.244.0.1/16,0.0.0.0/0,10.96.0.0/12", "--service-cidr=10.96.0.0/16,x",
-		"--nat-outgoing=no", "--nat-exclude=192.0.2.1/24,10.97.0.0/16", "--state-dir=lib",
+		"--nat-outgoing=no", "--nat-exclude=192.0.2.1/24,10.97.0.0/16", "--ipam=pool", "--block-idle=10", "--state-dir=lib",
 		"--kubeconfig=k", "--socket=s", "--cni-conf-dir=c", "--cni-bin-dir=b", "--metrics-bind-address=localhost:99999", "--log-level=loud", "--log-format=xml")
 	if err == nil {
 		t.Fatal("no error")
@@ -71,6 +73,8 @@ func TestEveryMistakeAtOnce(t *testing.T) {
   --service-cidr "x": want CIDRs without host bits, comma-separated, like 10.244.0.0/16,fd00:10:244::/48
   --nat-exclude "192.0.2.1/24": want CIDRs without host bits, comma-separated, like 10.244.0.0/16,fd00:10:244::/48
   --nat-outgoing "no": want true or false
+  --ipam "pool": want node-cidr or pools
+  --block-idle "10": want a duration, 1s to 24h0m0s, like 90s or 10m
   --state-dir "lib": want an absolute path
   --socket "s": want an absolute path
   --cni-conf-dir "c": want an absolute path

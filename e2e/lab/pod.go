@@ -18,30 +18,37 @@ import (
 type Pod struct {
 	Host
 	Node *Node
+	// Namespace is the Kubernetes namespace that it is said to be of.
+	Namespace string
 	// sandbox is what the node's runtime knows of it; nil for a pod that was attached by hand. asks is what it asks the plugins for, by
 	// their capabilities.
 	sandbox *sandbox
 	asks    map[string]any
 }
 
-// podNamespace is where all pods of a lab are said to be.
+// podNamespace is where pods of a lab are said to be that nothing else is said of.
 const podNamespace = "default"
 
 // AddPod adds a pod as a container runtime does: by the CNI configuration and plugin that the node's agent has installed, which it waits
 // for. On a node that never had an agent it is attached by hand.
 func (n *Node) AddPod(ctx context.Context, name string) (*Pod, error) {
+	return n.AddPodOf(ctx, podNamespace, name)
+}
+
+// AddPodOf is AddPod for a pod of a namespace.
+func (n *Node) AddPodOf(ctx context.Context, namespace, name string) (*Pod, error) {
 	n.mu.Lock()
 	managed := n.agent != nil
 	n.mu.Unlock()
 	if !managed {
 		return n.AddPodByHand(ctx, name)
 	}
-	return n.AddPodAsking(ctx, name, nil)
+	return n.addPod(namespace, name, func(p *Pod) error { return n.plugIn(ctx, p) })
 }
 
 // AddPodAsking adds a pod for which the runtime asks the plugins for more, by the capabilities of the configuration.
 func (n *Node) AddPodAsking(ctx context.Context, name string, asks map[string]any) (*Pod, error) {
-	return n.addPod(name, func(p *Pod) error {
+	return n.addPod(podNamespace, name, func(p *Pod) error {
 		p.asks = asks
 		return n.plugIn(ctx, p)
 	})
@@ -53,7 +60,7 @@ func (n *Node) AddPodByHand(_ context.Context, name string) (*Pod, error) {
 	if len(n.Pods()) > lastPod-firstPod {
 		return nil, fmt.Errorf("adding pod %s/%s: no address is free", n.Name, name)
 	}
-	return n.addPod(name, func(p *Pod) error {
+	return n.addPod(podNamespace, name, func(p *Pod) error {
 		p.Addresses = n.nextAddresses()
 		mtu, err := n.podMTU()
 		if err != nil {
@@ -61,7 +68,7 @@ func (n *Node) AddPodByHand(_ context.Context, name string) (*Pod, error) {
 		}
 		return n.Do(func() error {
 			_, err := podnet.Attach(podnet.Spec{
-				NetNS: p.NetNS(), Interface: uplink, Namespace: podNamespace, Name: p.Name, Addresses: p.Addresses, MTU: mtu,
+				NetNS: p.NetNS(), Interface: uplink, Namespace: p.Namespace, Name: p.Name, Addresses: p.Addresses, MTU: mtu,
 			})
 			return err
 		})
@@ -69,11 +76,11 @@ func (n *Node) AddPodByHand(_ context.Context, name string) (*Pod, error) {
 }
 
 // addPod makes a pod's namespaces, attaches it, and starts what answers in it.
-func (n *Node) addPod(name string, attach func(*Pod) error) (*Pod, error) {
+func (n *Node) addPod(namespace, name string, attach func(*Pod) error) (*Pod, error) {
 	if n.Pod(name) != nil {
 		return nil, fmt.Errorf("adding pod %s/%s: it is there", n.Name, name)
 	}
-	p := &Pod{Node: n, Host: Host{Name: name, bin: n.bin, env: n.env, children: n.children}}
+	p := &Pod{Node: n, Namespace: namespace, Host: Host{Name: name, bin: n.bin, env: n.env, children: n.children}}
 	var err error
 	if p.ns, err = n.ns.derive(func() error { return preparePod(name, n.lab.dir) }); err == nil {
 		n.lab.closers.add(p.ns)
@@ -173,5 +180,5 @@ func (p *Pod) detach() error {
 	if p.sandbox != nil {
 		return p.Node.unplug(context.Background(), p.sandbox)
 	}
-	return p.Node.Do(func() error { return podnet.Detach(podNamespace, p.Name, uplink) })
+	return p.Node.Do(func() error { return podnet.Detach(p.Namespace, p.Name, uplink) })
 }

@@ -43,6 +43,8 @@ type Agent struct {
 	clock   *clock.Record
 	// residents are the node's pods; podEvents is where they are told of, nil until the API server can be.
 	residents residents
+	// holdings are the node's blocks.
+	holdings  holdings
 	podEvents atomic.Pointer[kube.Recorder]
 	// problem is what the last reconcile failed with.
 	problem problem
@@ -154,11 +156,12 @@ func start(config Config, logger *zap.Logger) (*Agent, error) {
 	}
 	a.kube, err = kube.New(kube.Options{
 		Kubeconfig: config.Kubeconfig, UserAgent: "warrend/" + version.String(), NodeName: config.NodeName,
-		WatchServiceCIDRs: len(config.ServiceCIDRs) == 0,
+		WatchServiceCIDRs: len(config.ServiceCIDRs) == 0, WatchPools: config.Pools,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("making the API client: %w", err), a.close())
 	}
+	a.openBlocks()
 	return a, nil
 }
 
@@ -221,6 +224,9 @@ func (a *Agent) mesh(ctx context.Context) error {
 	a.nodes = a.kube.Watch(ctx, func() {
 		a.reconcileLoop.Trigger()
 		a.publishLoop.Trigger()
+		if a.config.Pools {
+			a.holdings.loop.Trigger()
+		}
 	})
 	defer a.nodes.Wait()
 	defer stop()
@@ -230,6 +236,9 @@ func (a *Agent) mesh(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.repair(ctx) })
 	group.Go(func() error { a.reconcileLoop.Run(ctx); return nil })
+	if a.config.Pools {
+		group.Go(func() error { a.holdings.loop.Run(ctx); return nil })
+	}
 	group.Go(func() error { a.watchDevice(ctx); return nil })
 	group.Go(func() error { return a.followClock(ctx) })
 	group.Go(func() error { a.publishLoop.Run(ctx); return nil })

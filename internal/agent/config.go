@@ -29,8 +29,12 @@ type Config struct {
 	// NATExclude are destinations out of the cluster that pods reach with their own addresses; with NoNAT, all are.
 	NATExclude []netip.Prefix
 	NoNAT      bool
-	StateDir   string
-	Socket     string
+	// Pools says that pods' and mesh addresses come from blocks of IPPools, and not from the Node's pod CIDRs.
+	Pools bool
+	// BlockIdle is how long a block has nobody's address before it is returned.
+	BlockIdle time.Duration
+	StateDir  string
+	Socket    string
 	// CNIConfDir and CNIBinDir are where the container runtime finds the CNI configuration and plugin; empty: nothing is put there.
 	CNIConfDir, CNIBinDir string
 	// MetricsBindAddress is address:port; empty is none.

@@ -105,8 +105,8 @@ var (
 	stoppedNDesc  = desc("warren_clear_stopped_packets_total", "Packets of pod traffic stopped from leaving in clear.")
 	droppedDesc   = desc("warren_guard_dropped_packets_total", "Packets that the guard dropped.", "reason")
 	upDesc        = desc("warren_wireguard_up", "1 if the WireGuard device answers.")
-	leasesDesc    = desc("warren_leases", "Addresses of pods, by the pod CIDR that they are from.", "prefix")
-	poolDesc      = desc("warren_pool_size", "Addresses that pods may have.", "prefix")
+	leasesDesc    = desc("warren_leases", "Addresses of pods, by the pod CIDR or block that they are from, and its pool.", "prefix", "pool")
+	poolDesc      = desc("warren_pool_size", "Addresses that pods may have.", "prefix", "pool")
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -134,8 +134,8 @@ func (c kernelCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	c.collectResult(gauge)
 	for _, use := range c.agent.poolUses() {
-		gauge(leasesDesc, float64(use.Leased), use.Prefix.String())
-		gauge(poolDesc, float64(use.Size), use.Prefix.String())
+		gauge(leasesDesc, float64(use.Leased), use.Prefix.String(), use.Pool)
+		gauge(poolDesc, float64(use.Size), use.Prefix.String(), use.Pool)
 	}
 	if counters, err := c.agent.guard.Counters(); err == nil {
 		count(stoppedDesc, float64(counters.Clear.Bytes))

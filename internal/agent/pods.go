@@ -76,7 +76,11 @@ func (a *Agent) openPods() error {
 	}
 	a.logger.Info("the leases are open", zap.String("file", leases.Path()), zap.Int("leases", len(leases.Leases())))
 	r.leases = leases
-	r.pods = pods.New(pods.Options{Leases: leases, Guard: a.guard, Network: a.podNetwork, OnFull: a.poolFull})
+	options := pods.Options{Leases: leases, Guard: a.guard, Network: a.podNetwork, OnFull: a.poolFull}
+	if a.config.Pools {
+		options.Source, options.Grow = a.podSource, a.grow
+	}
+	r.pods = pods.New(options)
 	return nil
 }
 
@@ -101,6 +105,9 @@ func (a *Agent) podNetwork() (pods.Network, error) {
 // carry is told that the mesh can carry what pods send.
 func (a *Agent) carry() {
 	first := !a.carries.Swap(true)
+	if a.config.Pools {
+		a.holdings.keeper.Carry(a.Plan().Guard.Own)
+	}
 	if network, err := a.podNetwork(); first || err == nil && network.MTU != int(a.residents.mtu.Swap(int64(network.MTU))) {
 		a.residents.loop.Trigger()
 	}
@@ -127,13 +134,17 @@ func (a *Agent) Pods(ctx context.Context, command cni.Command, r cni.Request) ([
 	return result, err
 }
 
-// poolUses are how the node's pod CIDRs are used; none while that is not known.
+// poolUses are how the node's pod CIDRs or blocks are used; none while that is not known.
 func (a *Agent) poolUses() []ipam.Use {
 	network, err := a.podNetwork()
 	if err != nil || a.residents.leases == nil {
 		return nil
 	}
-	uses, err := a.residents.leases.Uses(ipam.NodeCIDRs(network.CIDRs), time.Now())
+	source := ipam.Source(ipam.NodeCIDRs(network.CIDRs))
+	if a.config.Pools {
+		source = a.holdings.keeper.Held().Everything()
+	}
+	uses, err := a.residents.leases.Uses(source, time.Now())
 	if err != nil {
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/warren-mesh/warren/crypto/identity"
 	"github.com/warren-mesh/warren/internal/kube"
+	"github.com/warren-mesh/warren/ipam"
 	"github.com/warren-mesh/warren/mesh"
 	"github.com/warren-mesh/warren/mesh/route"
 	"github.com/warren-mesh/warren/mesh/wg"
@@ -35,6 +36,9 @@ func (a *Agent) reconcile(_ context.Context) error {
 	snapshot := a.nodes.Snapshot()
 	if !snapshot.Own.Exists {
 		return errNoNode
+	}
+	if a.unsettled(snapshot) {
+		return nil // The blocks' loop triggers again.
 	}
 	a.forget()
 	local, err := a.local(snapshot)
@@ -65,8 +69,8 @@ func (a *Agent) local(snapshot kube.Snapshot) (mesh.Local, error) {
 	local := mesh.Local{
 		Name: a.config.NodeName, PublicKey: a.identity().Public(), Interface: a.config.Interface, ListenPort: a.config.ListenPort,
 		MTU: a.config.MTU, ClusterCIDRs: a.config.ClusterCIDRs, ServiceCIDRs: a.config.ServiceCIDRs,
-		Addresses: snapshot.Own.Addresses, Adopted: a.adopted,
-		NATExclude: a.config.NATExclude, NoNAT: a.config.NoNAT,
+		Addresses: snapshot.Own.Addresses, Mesh: a.meshAddresses(snapshot), Adopted: a.adopted,
+		NATExclude: a.config.NATExclude, NoNAT: a.config.NoNAT, NATOff: natOff(snapshot.Pools),
 	}
 	if len(local.ServiceCIDRs) == 0 {
 		local.ServiceCIDRs = snapshot.ServiceCIDRs
@@ -200,4 +204,15 @@ func families(prefixes []netip.Prefix) (ipv4, ipv6 bool) {
 	is4 := func(p netip.Prefix) bool { return p.Addr().Is4() }
 	is6 := func(p netip.Prefix) bool { return p.Addr().Is6() }
 	return slices.ContainsFunc(prefixes, is4), slices.ContainsFunc(prefixes, is6)
+}
+
+// natOff are the prefixes of pools whose pods keep their own addresses.
+func natOff(pools []ipam.Pool) []netip.Prefix {
+	var off []netip.Prefix
+	for _, p := range pools {
+		if !p.NATOutgoing {
+			off = append(off, p.CIDR)
+		}
+	}
+	return off
 }

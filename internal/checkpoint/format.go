@@ -36,7 +36,9 @@ func Encode(plan mesh.Plan) ([]byte, error) {
 	return content, nil
 }
 
-func seal(body []byte) []byte {
+func seal(body []byte) []byte { return sealAs(magic, body) }
+
+func sealAs(magic string, body []byte) []byte {
 	digest := sha256.Sum256(body)
 	return append(fmt.Appendf(nil, "%s %d %s\n", magic, version, hex.EncodeToString(digest[:])), body...)
 }
@@ -46,18 +48,13 @@ func Decode(content []byte) (mesh.Plan, error) {
 	if len(content) > MaxSize {
 		return mesh.Plan{}, fmt.Errorf("it has more than %d bytes", MaxSize)
 	}
-	body, err := unseal(content)
+	body, err := unseal(magic, content)
 	if err != nil {
 		return mesh.Plan{}, err
 	}
 	var plan mesh.Plan
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&plan); err != nil {
+	if err := parse(body, &plan); err != nil {
 		return mesh.Plan{}, fmt.Errorf("parsing the plan: %w", err)
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return mesh.Plan{}, errors.New("parsing the plan: something follows it")
 	}
 	if err := validate(plan); err != nil {
 		return mesh.Plan{}, fmt.Errorf("checking the plan: %w", err)
@@ -65,8 +62,21 @@ func Decode(content []byte) (mesh.Plan, error) {
 	return plan, nil
 }
 
+// parse reads one value that has no fields but those which are known.
+func parse(body []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows it")
+	}
+	return nil
+}
+
 // unseal is what the checksum is of.
-func unseal(content []byte) ([]byte, error) {
+func unseal(magic string, content []byte) ([]byte, error) {
 	line, _, found := bytes.Cut(content[:min(len(content), maxHeader)], []byte("\n"))
 	words := strings.Split(string(line), " ")
 	if !found || len(words) != 3 || words[0] != magic {

@@ -88,7 +88,7 @@ func (s *Store) Save(plan mesh.Plan) (written bool, err error) {
 		return false, nil
 	}
 	s.file = nil
-	info, err := write(s.dir, content)
+	info, err := write(s.dir, FileName, content)
 	if err != nil {
 		return false, fmt.Errorf("writing the last good plan: %w", err)
 	}
@@ -106,9 +106,9 @@ func (s *Store) untouched() bool {
 		now.ModTime().Equal(s.file.ModTime())
 }
 
-// write replaces the file by rename, after all of the new one is on the disk. What a writer that died has left goes first.
-func write(dir string, content []byte) (fs.FileInfo, error) {
-	temp := filepath.Join(dir, TempName)
+// write replaces a file by rename, after all of the new one is on the disk. What a writer that died has left goes first.
+func write(dir, name string, content []byte) (fs.FileInfo, error) {
+	temp := filepath.Join(dir, "."+name+".tmp")
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func write(dir string, content []byte) (fs.FileInfo, error) {
 	}
 	info, err := fill(file, content)
 	if err = errors.Join(err, file.Close()); err == nil {
-		err = os.Rename(temp, filepath.Join(dir, FileName))
+		err = os.Rename(temp, filepath.Join(dir, name))
 	}
 	if err != nil {
 		return nil, errors.Join(err, os.Remove(temp))

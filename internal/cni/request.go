@@ -28,8 +28,13 @@ const (
 // Commands are all of them.
 var Commands = []Command{Add, Del, Check, GC, Status}
 
-// ErrNoAddress is the code of an ADD that found no free address, of those that the specification leaves to plugins.
-const ErrNoAddress uint = 100
+// Codes of an ADD that failed, of those that the specification leaves to plugins.
+const (
+	// ErrNoAddress is that no address is free.
+	ErrNoAddress uint = 100
+	// ErrDenied is that the pod cannot have addresses as it asks for them.
+	ErrDenied uint = 101
+)
 
 // Request is a call of the plugin as the runtime made it: its environment (CNI_CONTAINERID, CNI_IFNAME, CNI_NETNS, CNI_ARGS) and
 // its standard input.

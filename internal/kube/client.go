@@ -31,6 +31,8 @@ var (
 	ErrNodeGone = errors.New("the Node is not there, or was made anew")
 	// ErrKeyTaken says that another Node holds the key. It will not go away by trying again.
 	ErrKeyTaken = errors.New("the public key is taken by another Node")
+	// ErrPodGone says that a pod is not there, or is not the one that the caller knows.
+	ErrPodGone = errors.New("the Pod is not there, or is another by now")
 	// ErrNoNodeKeys says that the API server does not know our own type.
 	ErrNoNodeKeys = errors.New("the API server has no NodeKey (warren.dev/v1alpha1): install the CustomResourceDefinition nodekeys.warren.dev")
 	// ErrBlockTaken says that another Node holds the block, or did until a while ago.

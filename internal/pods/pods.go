@@ -39,6 +39,10 @@ type Options struct {
 	Guard  Guard
 	// Network says what pods get now, or why they get nothing yet.
 	Network func() (Network, error)
+	// Source says where a pod's addresses come from; nil: from the network's CIDRs. ipam.ErrLater: that cannot be said now.
+	Source func(context.Context, ipam.Pod) (ipam.Source, error)
+	// Grow gets the node more of what an offer had nothing free in; nil: there is never more. ipam.ErrLater: it may be had later.
+	Grow func(context.Context, ipam.Offer) error
 	// OnFull is told when no address is free. It must not wait.
 	OnFull func(*ipam.FullError)
 	// OnStep, where it is set, is told before each step that changes something: tests break off there.
@@ -72,14 +76,14 @@ func New(options Options) *Pods {
 }
 
 // Call answers the plugin. An error with a code of the specification is a *types.Error.
-func (p *Pods) Call(_ context.Context, command cni.Command, r cni.Request) ([]byte, error) {
+func (p *Pods) Call(ctx context.Context, command cni.Command, r cni.Request) ([]byte, error) {
 	c, err := parse(command, r)
 	if err != nil {
 		return nil, err
 	}
 	switch command {
 	case cni.Add:
-		return p.add(c)
+		return p.add(ctx, c)
 	case cni.Del:
 		return nil, p.del(c)
 	case cni.Check:
@@ -97,7 +101,7 @@ func (p *Pods) Call(_ context.Context, command cni.Command, r cni.Request) ([]by
 
 // add makes lease and wire. The lease is on the disk when it answers, and not before the wire is made: to wait for both takes as long as
 // the slower.
-func (p *Pods) add(c call) ([]byte, error) {
+func (p *Pods) add(ctx context.Context, c call) ([]byte, error) {
 	if err := podnet.IsNetNS(c.NetNS); err != nil {
 		return nil, types.NewError(types.ErrInvalidNetNS, "the pod's network namespace cannot be used", err.Error())
 	}
@@ -110,8 +114,9 @@ func (p *Pods) add(c call) ([]byte, error) {
 		return nil, types.NewError(types.ErrInvalidEnvironmentVariables, fmt.Sprintf("container %s is of pod %s/%s", c.ContainerID,
 			held.Pod.Namespace, held.Pod.Name), "")
 	}
+	var before ipam.Lease
 	for {
-		lease, fresh, err := p.lease(c, network)
+		lease, fresh, err := p.lease(ctx, c, network)
 		if err != nil {
 			return nil, err
 		}
@@ -129,28 +134,12 @@ func (p *Pods) add(c call) ([]byte, error) {
 		if errors.Is(err, podnet.ErrTaken) && len(c.addresses) > 0 {
 			return nil, types.NewError(cni.ErrNoAddress, "an address that was asked for is another pod's", err.Error())
 		}
-		if !errors.Is(err, podnet.ErrTaken) {
+		if !errors.Is(err, podnet.ErrTaken) || slices.Equal(lease.Addresses, before.Addresses) {
 			return nil, err
 		}
+		before = lease
 		// The kernel has the address for another pod, whose lease was lost: it is passed over, and the next one tried.
 	}
-}
-
-func (p *Pods) lease(c call, network Network) (ipam.Lease, bool, error) {
-	p.options.OnStep("allocate")
-	source := ipam.Asked{Source: ipam.NodeCIDRs(network.CIDRs), Addresses: c.addresses}
-	lease, fresh, err := p.options.Leases.Allocate(c.Request, source, p.options.Now())
-	var full *ipam.FullError
-	switch {
-	case errors.As(err, &full):
-		p.options.OnFull(full)
-		err = types.NewError(cni.ErrNoAddress, full.Error(), "")
-	case errors.Is(err, ipam.ErrHeld):
-		err = types.NewError(cni.ErrNoAddress, "runtimeConfig.ips", err.Error())
-	case errors.Is(err, ipam.ErrElsewhere):
-		err = types.NewError(types.ErrInvalidNetworkConfig, "runtimeConfig.ips", err.Error())
-	}
-	return lease, fresh, err
 }
 
 // wire makes a lease's wire while the lease goes to the disk. If either fails, neither is left.

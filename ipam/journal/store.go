@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -188,4 +189,12 @@ func (s *Store) Uses(source ipam.Source, now time.Time) ([]ipam.Use, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.table.Uses(source, now)
+}
+
+// Forget lets go of what is remembered of addresses that are nobody's and in none of the prefixes. What of that is on the disk goes with
+// the next journal.
+func (s *Store) Forget(prefixes []netip.Prefix, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.table.Forget(prefixes, now)
 }
