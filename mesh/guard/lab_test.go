@@ -95,7 +95,7 @@ func newHost(t *testing.T) *host {
 }
 
 // quiet lets nothing but the guard drop packets.
-const quiet = `sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.ipv6.conf.default.accept_dad=0 \
+const quiet = `sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.default.router_solicitations=0 \
 	net.ipv4.conf.all.accept_local=1 net.ipv4.icmp_ratelimit=0`
 
 func (h *host) try(command string) (string, error) {
