@@ -54,7 +54,7 @@ func TestAsked(t *testing.T) {
 		}
 	}
 	var e *types.Error
-	if _, err := add(second, map[string]any{"ips": []string{"10.244.3.77"}}); !errors.As(err, &e) || e.Code != cni.ErrNoAddress || !strings.Contains(e.Error(), "leased already") {
+	if _, err := add(second, map[string]any{"ips": []string{"10.244.3.77"}}); !errors.As(err, &e) || e.Code != cni.ErrDenied || !strings.Contains(e.Error(), "leased already") {
 		t.Errorf("an address of another pod: %v", err)
 	}
 	if _, err := add(second, map[string]any{"ips": []string{"10.244.9.1"}}); !errors.As(err, &e) || e.Code != types.ErrInvalidNetworkConfig ||
