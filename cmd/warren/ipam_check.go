@@ -23,7 +23,8 @@ func ipamCheckCommand(client func() *socket.Client) *cobra.Command {
 On a node it compares the agent's leases with the kernel: leases of pods that are gone, interfaces without a lease, addresses on
 another pod's interface or outside the node's pod CIDRs. With --kubeconfig it compares, from anywhere, what the API server has
 of all Nodes and Pods: addresses that two pods have, or that are outside their node's grants, pods without one, and grants and
-claims that do not fit. It wants to list Nodes and Pods for that.`,
+claims that do not fit. It wants to list Nodes, Pods, IPPools
+and IPBlocks for that.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := out.check(); err != nil {

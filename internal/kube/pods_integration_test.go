@@ -71,7 +71,11 @@ func (s *server) testSurvey(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := readSurvey(t.Context(), s.admin)
+	s.addPool(t, "surveyed", "10.91.0.0/24", 28)
+	if err := s.agent(t, "n1", Options{}).ClaimBlock(t.Context(), ofNode("10.91.0.16/28", "surveyed", s.node(t, "n1").UID)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readSurvey(t.Context(), s.admin, s.ours)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,8 +90,13 @@ func (s *server) testSurvey(t *testing.T) {
 	if !names["default/surveyed"] || names["default/ended"] || names["default/of-the-host"] {
 		t.Errorf("pods %v", names)
 	}
-	if !slices.ContainsFunc(got.Nodes, func(n mesh.Node) bool { return n.Name == "n1" && len(n.Grants) == len(s.node(t, "n1").Spec.PodCIDRs) }) {
+	if !slices.ContainsFunc(got.Nodes, func(n mesh.Node) bool {
+		return n.Name == "n1" && len(n.Grants) == len(s.node(t, "n1").Spec.PodCIDRs)+1 && slices.Contains(n.Grants, netip.MustParsePrefix("10.91.0.16/28"))
+	}) {
 		t.Errorf("nodes %v", got.Nodes)
+	}
+	if !slices.ContainsFunc(got.InPools(), func(p survey.Pool) bool { return p.Name == "surveyed" && p.Claimed == 1 && p.Blocks[0].Node == "n1" }) {
+		t.Errorf("pools %v", got.InPools())
 	}
 	for name := range map[string]bool{"surveyed": true, "ended": true, "of-the-host": true} {
 		if err := pods.Delete(t.Context(), name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)}); err != nil {

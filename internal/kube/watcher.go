@@ -148,7 +148,12 @@ func (w *Watcher) addBlocks(n *mesh.Node, labels labels.Set) {
 	if !w.nodes.sight.pools {
 		return
 	}
-	held, doubts := ipam.Believe(ipam.Holder{Name: n.Name, UID: n.UID, Labels: labels}, w.blocks.of(n.Name), w.pools.snapshot().byName)
+	grantBlocks(n, labels, w.blocks.of(n.Name), w.pools.snapshot().byName)
+}
+
+// grantBlocks adds to a Node's grants those of the blocks which name it that count, and what it is doubted for.
+func grantBlocks(n *mesh.Node, labels labels.Set, blocks []ipam.Block, pools map[string]ipam.Pool) {
+	held, doubts := ipam.Believe(ipam.Holder{Name: n.Name, UID: n.UID, Labels: labels}, blocks, pools)
 	n.Grants = slices.Clip(n.Grants)
 	for _, b := range held {
 		n.Grants = append(n.Grants, b.CIDR)

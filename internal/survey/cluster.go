@@ -5,13 +5,19 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/warren-mesh/warren/ipam"
 	"github.com/warren-mesh/warren/mesh"
 )
 
 // Cluster is what all nodes were given, and what all pods have of it.
 type Cluster struct {
+	// Nodes have the blocks that count among their grants.
 	Nodes []mesh.Node
 	Pods  []Pod
+	// Pools are those that count, by name, and Blocks all that can be read; Unsound says what of them does not count, and why.
+	Pools   []ipam.Pool
+	Blocks  []ipam.Block
+	Unsound []string
 }
 
 // Pod is a pod that has a network of its own and has not ended.
@@ -31,6 +37,9 @@ func (c Cluster) Check() []Finding {
 		grants[n.Name] = n.Grants
 		found = append(found, checkNode(n)...)
 	}
+	for _, why := range c.Unsound {
+		found = append(found, Finding{About: "pools", Problem: why, Do: "correct or delete it: nobody gets addresses by it"})
+	}
 	return inOrder(slices.Concat(found, c.checkOverlaps(), c.checkDuplicates(), c.checkPods(grants)))
 }
 
@@ -42,7 +51,10 @@ func checkNode(n mesh.Node) (found []Finding) {
 	case n.Malformed != "":
 		wrong(n.Malformed, "correct it; until then the node is no peer")
 	case len(n.Grants) == 0:
-		wrong("it has no pod CIDR", "give it one: kube-controller-manager does, with --allocate-node-cidrs")
+		wrong("it has no pod CIDR and no block", "give it one: kube-controller-manager does, with --allocate-node-cidrs, or an IPPool")
+	}
+	for _, d := range n.Doubts {
+		wrong(fmt.Sprintf("its block %s does not count: %s", d.CIDR, d.Why), "correct that, or delete the IPBlock")
 	}
 	for _, claimed := range n.Claim.PodCIDRs {
 		covers := func(g netip.Prefix) bool { return g.Bits() <= claimed.Bits() && g.Contains(claimed.Addr()) }

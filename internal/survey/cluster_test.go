@@ -40,7 +40,7 @@ func TestCluster(t *testing.T) {
 		{"nodes", Cluster{Nodes: []mesh.Node{claims, node("n2"), node("n3", "10.244.0.0/18"), {Name: "n4", Malformed: "spec.podCIDRs: \"x\""}}}, []string{
 			"10.244.1.0/24: granted to node n1, and overlaps 10.244.0.0/18, which was granted to node n3: make the younger of the two Nodes anew; until then the older one has it",
 			"node n1: it claims 10.244.0.0/16, which is in none of its grants (10.244.1.0/24): look at its agent's log; nobody routes that to it",
-			"node n2: it has no pod CIDR: give it one: kube-controller-manager does, with --allocate-node-cidrs",
+			"node n2: it has no pod CIDR and no block: give it one: kube-controller-manager does, with --allocate-node-cidrs, or an IPPool",
 			"node n4: spec.podCIDRs: \"x\": correct it; until then the node is no peer",
 		}},
 	} {
