@@ -91,7 +91,9 @@ func (s *server) testSurvey(t *testing.T) {
 		t.Errorf("pods %v", names)
 	}
 	for _, granted := range append(s.node(t, "n1").Spec.PodCIDRs, "10.91.0.16/28") {
-		if !slices.ContainsFunc(got.Nodes, func(n mesh.Node) bool { return n.Name == "n1" && slices.Contains(n.Grants, netip.MustParsePrefix(granted)) }) {
+		if !slices.ContainsFunc(got.Nodes, func(n mesh.Node) bool {
+			return n.Name == "n1" && slices.Contains(n.Grants, netip.MustParsePrefix(granted))
+		}) {
 			t.Errorf("nodes %v, want n1 to have %s", got.Nodes, granted)
 		}
 	}
