@@ -153,10 +153,10 @@ func (a *Agent) unsettled(s kube.Snapshot) bool {
 	}
 	carried := a.Plan().Guard.Own
 	for _, held := range keeper.Held().Blocks {
-		told := func(b ipam.Block) bool {
-			return b.CIDR == held.CIDR && b.Node == a.config.NodeName && b.NodeUID == s.Own.UID && b.Freed.IsZero()
-		}
-		if slices.Contains(carried, held.CIDR) && !slices.ContainsFunc(s.Blocks, told) {
+		// They are in order: a cluster has thousands, and every reconcile looks.
+		at, found := slices.BinarySearchFunc(s.Blocks, held.CIDR, func(b ipam.Block, cidr netip.Prefix) int { return b.CIDR.Compare(cidr) })
+		told := found && s.Blocks[at].Node == a.config.NodeName && s.Blocks[at].NodeUID == s.Own.UID && s.Blocks[at].Freed.IsZero()
+		if slices.Contains(carried, held.CIDR) && !told {
 			a.holdings.waiting.Store(true)
 			a.holdings.loop.Trigger()
 			return true
