@@ -49,7 +49,6 @@ func (a *Agent) followClock(ctx context.Context) error {
 // lookAtClock counts a step back where the clock shows less than what peers may have seen of it: the time of the last handshake or,
 // since a device may have been made anew that had some, when the clock was last looked at.
 func (a *Agent) lookAtClock() {
-	now := time.Now().Round(0) // without the monotonic reading, which never goes back
 	latest, what := a.clock.Seen(), "it was last looked at"
 	peers, err := a.device.Peers()
 	if err != nil && !errors.Is(err, wg.ErrNoDevice) {
@@ -60,6 +59,8 @@ func (a *Agent) lookAtClock() {
 			latest, what = p.LastHandshake, "the last handshake"
 		}
 	}
+	// After the device was read: a handshake may be as young as its reading. Without the monotonic reading, which never goes back.
+	now := time.Now().Round(0)
 	if !now.Before(latest) {
 		return
 	}
