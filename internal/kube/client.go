@@ -20,10 +20,12 @@ const (
 	fieldManager = "warrend"
 	// requestTimeout bounds each request for one object: a hanging API server must not hold a caller.
 	requestTimeout = 10 * time.Second
-	// dialTimeout and keepAlive are client-go's own.
+	// dialTimeout is client-go's own.
 	dialTimeout = 30 * time.Second
-	keepAlive   = 30 * time.Second
 )
+
+// keepAlive ends connections that lead nowhere after 45 s, as the pings of client-go's HTTP/2 do: HTTP/1.1 has none.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 10 * time.Second, Count: 3}
 
 // What a caller may want to tell apart with errors.Is.
 var (
@@ -99,7 +101,7 @@ func newClient(config *rest.Config, o Options) (*Client, error) {
 	config.UserAgent = o.UserAgent
 	dial := config.Dial
 	if dial == nil {
-		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}).DialContext
+		dial = (&net.Dialer{Timeout: dialTimeout, KeepAliveConfig: keepAlive}).DialContext
 	}
 	dialer := connrotation.NewDialer(dial)
 	config.Dial = dialer.DialContext
