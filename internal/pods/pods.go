@@ -162,13 +162,17 @@ func (p *Pods) wire(lease ipam.Lease, network Network, mac net.HardwareAddr) (po
 	return wired, err
 }
 
-// unwire takes a wire away. What the guard may still hold then is of a link that is gone, and is replaced with the pod.
+// unwire takes a wire away, for which the kernel mostly waits; meanwhile the guard forgets it. What it may still hold in the end is of a link
+// that is gone, and is replaced with the pod.
 func (p *Pods) unwire(s podnet.Spec) error {
-	if err := podnet.Detach(s.Namespace, s.Name, s.Interface); err != nil {
-		return err
-	}
-	_ = p.options.Guard.RemovePod(podnet.HostLink(s.Namespace, s.Name, s.Interface))
-	return nil
+	forgotten := make(chan struct{})
+	go func() {
+		defer close(forgotten)
+		_ = p.options.Guard.RemovePod(podnet.HostLink(s.Namespace, s.Name, s.Interface))
+	}()
+	err := podnet.Detach(s.Namespace, s.Name, s.Interface)
+	<-forgotten
+	return err
 }
 
 func (p *Pods) spec(lease ipam.Lease, mtu int) podnet.Spec {
