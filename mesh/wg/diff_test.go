@@ -120,7 +120,7 @@ func TestDiff(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			have := newState()
+			have := newState(0)
 			for _, peer := range []*mesh.Peer{n1, n2} {
 				have.apply(create(peer))
 			}
@@ -168,7 +168,7 @@ func TestDiffArrives(t *testing.T) {
 			}
 			return peers
 		}
-		have, claims := newState(), map[identity.PublicKey]netip.AddrPort{}
+		have, claims := newState(0), map[identity.PublicKey]netip.AddrPort{}
 		var settled []*mesh.Peer
 		for _, label := range []string{"first", "second", "third"} {
 			want := draw(label)

@@ -59,7 +59,7 @@ func (d *Device) read() (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := newState()
+	known := newState(len(device.Peers))
 	if device.PrivateKey != (wgtypes.Key{}) {
 		known.publicKey = identity.PublicKey(device.PublicKey)
 	}

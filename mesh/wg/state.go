@@ -29,8 +29,9 @@ type peerState struct {
 	allowedIPs []netip.Prefix // in no order
 }
 
-func newState() *state {
-	return &state{peers: map[identity.PublicKey]*peerState{}, owners: map[netip.Prefix]identity.PublicKey{}}
+// newState makes a state with room for so many peers.
+func newState(peers int) *state {
+	return &state{peers: make(map[identity.PublicKey]*peerState, peers), owners: make(map[netip.Prefix]identity.PublicKey, 2*peers)}
 }
 
 // holds says whether two states are the same in all that Set brings about: WireGuard itself changes endpoints, and has handshakes.
