@@ -1,0 +1,316 @@
+package policy_test
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	networkingv1 "k8s.io/api/networking/v1"
+	"pgregory.net/rapid"
+	"sigs.k8s.io/network-policy-api/apis/v1alpha2"
+
+	"github.com/warren-mesh/warren/policy"
+)
+
+var exact = gocmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+
+// cluster is the state that events lead to.
+type cluster struct {
+	pods, ghosts map[policy.PodKey]policy.Pod
+	namespaces   map[string]policy.Namespace
+	nodes        map[string]policy.Node
+	locals       map[string]policy.Local
+	policies     map[string]*networkingv1.NetworkPolicy
+	clusterwide  map[string]*v1alpha2.ClusterNetworkPolicy
+}
+
+func newCluster() *cluster {
+	return &cluster{
+		make(map[policy.PodKey]policy.Pod), make(map[policy.PodKey]policy.Pod), make(map[string]policy.Namespace), make(map[string]policy.Node),
+		make(map[string]policy.Local), make(map[string]*networkingv1.NetworkPolicy), make(map[string]*v1alpha2.ClusterNetworkPolicy),
+	}
+}
+
+func (c *cluster) interfaces(k policy.PodKey) (n int) {
+	for _, l := range c.locals {
+		if l.PodKey == k {
+			n++
+		}
+	}
+	return n
+}
+
+// event changes the cluster, and tells the index.
+func (c *cluster) event(t *rapid.T, x *policy.Index) {
+	switch rapid.SampledFrom([]string{"pod", "pod", "pod", "namespace", "node", "local", "local", "policy", "policy", "clusterwide"}).Draw(t, "event") {
+	case "pod":
+		p := drawPod(t)
+		if rapid.IntRange(0, 2).Draw(t, "removed") == 0 {
+			if old, had := c.pods[p.PodKey]; had && c.interfaces(p.PodKey) > 0 {
+				c.ghosts[p.PodKey] = old
+			}
+			delete(c.pods, p.PodKey)
+			x.DeletePod(p.PodKey)
+			return
+		}
+		delete(c.ghosts, p.PodKey)
+		c.pods[p.PodKey] = p
+		x.SetPod(p)
+	case "namespace":
+		n := policy.Namespace{Name: drawNamespace(t), Labels: drawLabels(t)}
+		if rapid.IntRange(0, 2).Draw(t, "removed") == 0 {
+			delete(c.namespaces, n.Name)
+			x.DeleteNamespace(n.Name)
+			return
+		}
+		c.namespaces[n.Name] = n
+		x.SetNamespace(n)
+	case "node":
+		n := policy.Node{Name: rapid.SampledFrom([]string{"n1", "n2"}).Draw(t, "node"), Labels: drawLabels(t), Addresses: drawAddresses(t)}
+		if rapid.IntRange(0, 2).Draw(t, "removed") == 0 {
+			delete(c.nodes, n.Name)
+			x.DeleteNode(n.Name)
+			return
+		}
+		c.nodes[n.Name] = n
+		x.SetNode(n)
+	case "local":
+		c.localEvent(t, x)
+	case "policy":
+		p := drawPolicy(t)
+		if rapid.IntRange(0, 3).Draw(t, "removed") == 0 {
+			delete(c.policies, p.Namespace+"/"+p.Name)
+			x.DeletePolicy(p.Namespace, p.Name)
+			return
+		}
+		c.policies[p.Namespace+"/"+p.Name] = p
+		x.SetPolicy(p)
+	case "clusterwide":
+		p := drawClusterPolicy(t)
+		if rapid.IntRange(0, 3).Draw(t, "removed") == 0 {
+			delete(c.clusterwide, p.Name)
+			x.DeleteClusterPolicy(p.Name)
+			return
+		}
+		c.clusterwide[p.Name] = p
+		x.SetClusterPolicy(p)
+	}
+}
+
+func (c *cluster) localEvent(t *rapid.T, x *policy.Index) {
+	l := policy.Local{
+		Interface: rapid.SampledFrom([]string{"wrp1", "wrp2", "wrp3"}).Draw(t, "interface"), PodKey: drawPodKey(t), Addresses: drawAddresses(t),
+	}
+	old, had := c.locals[l.Interface]
+	if rapid.IntRange(0, 2).Draw(t, "removed") == 0 {
+		delete(c.locals, l.Interface)
+		x.DeleteLocal(l.Interface)
+	} else {
+		c.locals[l.Interface] = l
+		x.SetLocal(l)
+	}
+	if had && c.interfaces(old.PodKey) == 0 {
+		delete(c.ghosts, old.PodKey)
+	}
+}
+
+// fresh is an index that is told of the cluster at once, in an order that is drawn.
+func (c *cluster) fresh(t *rapid.T) *policy.Index {
+	x := policy.NewIndex()
+	for _, p := range c.ghosts {
+		x.SetPod(p)
+	}
+	for _, l := range c.locals {
+		x.SetLocal(l)
+	}
+	for k := range c.ghosts {
+		x.DeletePod(k)
+	}
+	kinds := []func(){
+		func() { each(c.pods, x.SetPod) }, func() { each(c.namespaces, x.SetNamespace) }, func() { each(c.nodes, x.SetNode) },
+		func() { each(c.policies, x.SetPolicy) }, func() { each(c.clusterwide, x.SetClusterPolicy) },
+	}
+	for _, kind := range rapid.Permutation(kinds).Draw(t, "order") {
+		kind()
+	}
+	return x
+}
+
+func each[K comparable, V any](all map[K]V, do func(V)) {
+	for _, v := range all {
+		do(v)
+	}
+}
+
+// TestIndexIsFresh: whatever came before, and however often somebody looked meanwhile, the ruleset is that of the final state, and the
+// deltas lead to it.
+func TestIndexIsFresh(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c, x := newCluster(), policy.NewIndex()
+		shadow := policy.Ruleset{Sets: map[string]policy.Set{}, Chains: map[string]policy.Chain{}, Pods: map[string]policy.Binding{}}
+		for range rapid.IntRange(1, 6).Draw(t, "rounds") {
+			for range rapid.IntRange(1, 12).Draw(t, "events") {
+				c.event(t, x)
+				if rapid.IntRange(0, 4).Draw(t, "looked at") == 0 {
+					x.Ruleset()
+				}
+			}
+			if err := apply(&shadow, x.Take()); err != nil {
+				t.Fatal(err)
+			}
+			fresh := c.fresh(t)
+			want, got := fresh.Ruleset(), x.Ruleset()
+			if diff := gocmp.Diff(want, got, exact); diff != "" {
+				t.Fatalf("the index (-fresh +after events):\n%s", diff)
+			}
+			if diff := gocmp.Diff(got, shadow, exact); diff != "" {
+				t.Fatalf("the deltas (-ruleset +applied):\n%s", diff)
+			}
+			if diff := gocmp.Diff(want.String(), got.String()); diff != "" {
+				t.Fatalf("in words (-fresh +after events):\n%s", diff)
+			}
+			if diff := gocmp.Diff(fresh.Problems(), x.Problems()); diff != "" {
+				t.Fatalf("the problems (-fresh +after events):\n%s", diff)
+			}
+			if d := x.Take(); !d.Empty() {
+				t.Fatalf("nothing happened, and %+v changed", d)
+			}
+			sameStats(t, fresh, x)
+		}
+		empty(t, c, x)
+	})
+}
+
+// sameStats: nothing is kept that nobody needs.
+func sameStats(t *rapid.T, want, got *policy.Index) {
+	t.Helper()
+	want.Take()
+	w, g := want.Stats(), got.Stats()
+	w.Evaluations, g.Evaluations = 0, 0
+	if diff := gocmp.Diff(w, g); diff != "" {
+		t.Fatalf("what is held (-fresh +after events):\n%s", diff)
+	}
+}
+
+// empty takes everything away again.
+func empty(t *rapid.T, c *cluster, x *policy.Index) {
+	for k := range c.pods {
+		x.DeletePod(k)
+	}
+	for name := range c.locals {
+		x.DeleteLocal(name)
+	}
+	for name := range c.namespaces {
+		x.DeleteNamespace(name)
+	}
+	for name := range c.nodes {
+		x.DeleteNode(name)
+	}
+	for _, p := range c.policies {
+		x.DeletePolicy(p.Namespace, p.Name)
+	}
+	for name := range c.clusterwide {
+		x.DeleteClusterPolicy(name)
+	}
+	x.Take()
+	if diff := gocmp.Diff(policy.NewIndex().Held(), x.Held()); diff != "" {
+		t.Fatalf("nothing is left, and (-empty +held):\n%s", diff)
+	}
+}
+
+// apply does what a delta says, in its order, and finds what could not be done to a kernel.
+func apply(r *policy.Ruleset, d policy.Delta) error {
+	for _, s := range d.SetsAdded {
+		if _, there := r.Sets[s.Name]; there {
+			return fmt.Errorf("set %s is added twice", s.Name)
+		}
+		r.Sets[s.Name] = s
+	}
+	for _, c := range d.ChainsAdded {
+		if _, there := r.Chains[c.Name]; there {
+			return fmt.Errorf("chain %s is added twice", c.Name)
+		}
+		if err := sound(r, c); err != nil {
+			return err
+		}
+		r.Chains[c.Name] = c
+	}
+	for name, members := range d.MembersAdded {
+		for _, m := range members {
+			if _, there := r.Sets[name].Members[m]; there || r.Sets[name].Members == nil {
+				return fmt.Errorf("set %s is given %s, which it has, or is not there", name, m)
+			}
+			r.Sets[name].Members[m] = struct{}{}
+		}
+	}
+	for name, members := range d.MembersRemoved {
+		for _, m := range members {
+			if _, there := r.Sets[name].Members[m]; !there {
+				return fmt.Errorf("set %s loses %s, which it does not have", name, m)
+			}
+			delete(r.Sets[name].Members, m)
+		}
+	}
+	for _, b := range d.PodsSet {
+		r.Pods[b.Interface] = b
+	}
+	for _, name := range d.PodsRemoved {
+		if _, there := r.Pods[name]; !there {
+			return fmt.Errorf("%s is not bound and removed", name)
+		}
+		delete(r.Pods, name)
+	}
+	return remove(r, d)
+}
+
+// remove takes chains and sets away, which by then nothing may name.
+func remove(r *policy.Ruleset, d policy.Delta) error {
+	for _, name := range d.ChainsRemoved {
+		if _, there := r.Chains[name]; !there {
+			return fmt.Errorf("chain %s is not there and removed", name)
+		}
+		delete(r.Chains, name)
+		for _, c := range r.Chains {
+			if slices.ContainsFunc(c.Rules, func(rule policy.Rule) bool { return rule.Goto == name }) {
+				return fmt.Errorf("chain %s is removed, and %s goes there", name, c.Name)
+			}
+		}
+	}
+	for _, name := range d.SetsRemoved {
+		if _, there := r.Sets[name]; !there {
+			return fmt.Errorf("set %s is not there and removed", name)
+		}
+		delete(r.Sets, name)
+	}
+	for _, c := range r.Chains {
+		if err := sound(r, c); err != nil {
+			return err
+		}
+	}
+	for _, b := range r.Pods {
+		for _, name := range []string{b.Ingress, b.Egress, b.Host} {
+			if _, there := r.Chains[name]; name != "" && !there {
+				return fmt.Errorf("%s is bound to %s, which is not there", b.Interface, name)
+			}
+		}
+	}
+	return nil
+}
+
+// sound says that a chain names only what is there.
+func sound(r *policy.Ruleset, c policy.Chain) error {
+	for _, rule := range c.Rules {
+		for _, set := range []string{rule.Peer, rule.Target} {
+			if _, there := r.Sets[set]; set != "" && !there {
+				return fmt.Errorf("chain %s names the set %s, which is not there", c.Name, set)
+			}
+		}
+		if _, there := r.Chains[rule.Goto]; rule.Goto != "" && !there {
+			return fmt.Errorf("chain %s goes to %s, which is not there", c.Name, cmp.Or(rule.Goto, "nowhere"))
+		}
+	}
+	return nil
+}
