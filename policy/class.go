@@ -34,6 +34,9 @@ func (x *Index) classOf(namespace string, l map[string]string) *class {
 	}
 	ns.classes[key] = made
 	x.classes++
+	for key, value := range made.labels {
+		x.classesAt.add(anchor{key, []string{value}}, made)
+	}
 	for s := range ns.scopes {
 		for sel := range s.selectors.candidates(made.labels) {
 			x.link(sel, made)
@@ -60,6 +63,9 @@ func (x *Index) tidyClass(c *class) {
 	}
 	delete(c.namespace.classes, c.key)
 	x.classes--
+	for key, value := range c.labels {
+		x.classesAt.remove(anchor{key, []string{value}}, c)
+	}
 	x.tidyNamespace(c.namespace)
 }
 

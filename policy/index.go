@@ -23,9 +23,11 @@ type Index struct {
 	labelled      anchored[*scope]
 	selectors     map[string]*selector
 	nodeSelectors map[*selector]struct{}
-	classes       int
-	localClasses  map[*class]struct{}
-	evaluations   uint64
+	// classes counts them, and classesAt finds those of a label.
+	classes      int
+	classesAt    anchored[*class]
+	localClasses map[*class]struct{}
+	evaluations  uint64
 
 	sets     map[string]*set
 	chains   map[string]*chain

@@ -17,8 +17,8 @@ import (
 
 var exact = gocmp.Comparer(func(a, b netip.Addr) bool { return a == b })
 
-// cluster is the state that events lead to.
-type cluster struct {
+// state is the state that events lead to.
+type state struct {
 	pods, ghosts map[policy.PodKey]policy.Pod
 	namespaces   map[string]policy.Namespace
 	nodes        map[string]policy.Node
@@ -27,14 +27,14 @@ type cluster struct {
 	clusterwide  map[string]*v1alpha2.ClusterNetworkPolicy
 }
 
-func newCluster() *cluster {
-	return &cluster{
+func newState() *state {
+	return &state{
 		make(map[policy.PodKey]policy.Pod), make(map[policy.PodKey]policy.Pod), make(map[string]policy.Namespace), make(map[string]policy.Node),
 		make(map[string]policy.Local), make(map[string]*networkingv1.NetworkPolicy), make(map[string]*v1alpha2.ClusterNetworkPolicy),
 	}
 }
 
-func (c *cluster) interfaces(k policy.PodKey) (n int) {
+func (c *state) interfaces(k policy.PodKey) (n int) {
 	for _, l := range c.locals {
 		if l.PodKey == k {
 			n++
@@ -44,7 +44,7 @@ func (c *cluster) interfaces(k policy.PodKey) (n int) {
 }
 
 // event changes the cluster, and tells the index.
-func (c *cluster) event(t *rapid.T, x *policy.Index) {
+func (c *state) event(t *rapid.T, x *policy.Index) {
 	switch rapid.SampledFrom([]string{"pod", "pod", "pod", "namespace", "node", "local", "local", "policy", "policy", "clusterwide"}).Draw(t, "event") {
 	case "pod":
 		p := drawPod(t)
@@ -100,7 +100,7 @@ func (c *cluster) event(t *rapid.T, x *policy.Index) {
 	}
 }
 
-func (c *cluster) localEvent(t *rapid.T, x *policy.Index) {
+func (c *state) localEvent(t *rapid.T, x *policy.Index) {
 	l := policy.Local{
 		Interface: rapid.SampledFrom([]string{"wrp1", "wrp2", "wrp3"}).Draw(t, "interface"), PodKey: drawPodKey(t), Addresses: drawAddresses(t),
 	}
@@ -118,7 +118,7 @@ func (c *cluster) localEvent(t *rapid.T, x *policy.Index) {
 }
 
 // fresh is an index that is told of the cluster at once, in an order that is drawn.
-func (c *cluster) fresh(t *rapid.T) *policy.Index {
+func (c *state) fresh(t *rapid.T) *policy.Index {
 	x := policy.NewIndex()
 	for _, p := range c.ghosts {
 		x.SetPod(p)
@@ -149,7 +149,7 @@ func each[K comparable, V any](all map[K]V, do func(V)) {
 // deltas lead to it.
 func TestIndexIsFresh(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		c, x := newCluster(), policy.NewIndex()
+		c, x := newState(), policy.NewIndex()
 		shadow := policy.Ruleset{Sets: map[string]policy.Set{}, Chains: map[string]policy.Chain{}, Pods: map[string]policy.Binding{}}
 		for range rapid.IntRange(1, 6).Draw(t, "rounds") {
 			for range rapid.IntRange(1, 12).Draw(t, "events") {
@@ -196,7 +196,7 @@ func sameStats(t *rapid.T, want, got *policy.Index) {
 }
 
 // empty takes everything away again.
-func empty(t *rapid.T, c *cluster, x *policy.Index) {
+func empty(t *rapid.T, c *state, x *policy.Index) {
 	for k := range c.pods {
 		x.DeletePod(k)
 	}

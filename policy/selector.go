@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"iter"
 	"slices"
 	"strings"
 
@@ -95,7 +96,7 @@ func (s *selector) remove(o *owner) {
 }
 
 // members are those of a selector at present.
-func (x *Index) members(s *selector) func(yield func(*owner) bool) {
+func (x *Index) members(s *selector) iter.Seq[*owner] {
 	return func(yield func(*owner) bool) {
 		for c := range s.classes {
 			for p := range c.pods {
@@ -143,13 +144,41 @@ func (x *Index) selectorOf(s selection) *selector {
 		made.classes = make(map[*class]struct{})
 		made.scope.selectors.add(made.anchor, made)
 		made.scope.refs++
-		for ns := range made.scope.namespaces {
-			for _, c := range ns.classes {
-				x.link(made, c)
-			}
+		for c := range x.classesFor(made) {
+			x.link(made, c)
 		}
 	}
 	return made
+}
+
+// classesFor are those that a selector could match: those in its namespaces, or those with the label that it asks for if these are fewer.
+func (x *Index) classesFor(s *selector) iter.Seq[*class] {
+	there, labelled := 0, 0
+	for ns := range s.scope.namespaces {
+		there += len(ns.classes)
+	}
+	for _, p := range s.anchor.places() {
+		labelled += len(x.classesAt.places[p])
+	}
+	return func(yield func(*class) bool) {
+		if len(s.anchor.values) == 0 || there <= labelled {
+			for ns := range s.scope.namespaces {
+				for _, c := range ns.classes {
+					if !yield(c) {
+						return
+					}
+				}
+			}
+			return
+		}
+		for _, p := range s.anchor.places() {
+			for c := range x.classesAt.places[p] {
+				if _, in := s.scope.namespaces[c.namespace]; in && !yield(c) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // link ties a selector to a class that it selects. The class's pods are not yet in the selector's sets.
