@@ -9,6 +9,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"pgregory.net/rapid"
 	"sigs.k8s.io/network-policy-api/apis/v1alpha2"
 
@@ -41,6 +42,29 @@ func (c *state) interfaces(k policy.PodKey) (n int) {
 		}
 	}
 	return n
+}
+
+// begin brings pods of this node, and policies that apply to them: without those nothing is looked at.
+func (c *state) begin(t *rapid.T, x *policy.Index) {
+	for i, name := range []string{"p", "q", "r"} {
+		p := drawPod(t)
+		p.Name, p.HostNetwork = name, false
+		l := policy.Local{Interface: fmt.Sprintf("wrp%d", i+1), PodKey: p.PodKey, Addresses: p.Addresses}
+		c.pods[p.PodKey], c.locals[l.Interface] = p, l
+		x.SetPod(p)
+		x.SetLocal(l)
+		n := drawPolicy(t)
+		n.Namespace, n.Spec.PodSelector = p.Namespace, metav1.LabelSelector{}
+		c.policies[n.Namespace+"/"+n.Name] = n
+		x.SetPolicy(n)
+	}
+	nodes := drawSelector(t)
+	guard := &v1alpha2.ClusterNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "u"}, Spec: v1alpha2.ClusterNetworkPolicySpec{
+		Tier: v1alpha2.AdminTier, Subject: v1alpha2.ClusterNetworkPolicySubject{Namespaces: &metav1.LabelSelector{}},
+		Egress: []v1alpha2.ClusterNetworkPolicyEgressRule{{Action: "Deny", To: []v1alpha2.ClusterNetworkPolicyEgressPeer{{Nodes: &nodes}}}},
+	}}
+	c.clusterwide[guard.Name] = guard
+	x.SetClusterPolicy(guard)
 }
 
 // event changes the cluster, and tells the index.
@@ -151,8 +175,9 @@ func TestIndexIsFresh(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c, x := newState(), policy.NewIndex()
 		shadow := policy.Ruleset{Sets: map[string]policy.Set{}, Chains: map[string]policy.Chain{}, Pods: map[string]policy.Binding{}}
-		for range rapid.IntRange(1, 6).Draw(t, "rounds") {
-			for range rapid.IntRange(1, 12).Draw(t, "events") {
+		c.begin(t, x)
+		for range rapid.IntRange(1, 8).Draw(t, "rounds") {
+			for range rapid.IntRange(1, 20).Draw(t, "events") {
 				c.event(t, x)
 				if rapid.IntRange(0, 4).Draw(t, "looked at") == 0 {
 					x.Ruleset()
