@@ -31,6 +31,7 @@ test: deps deps-kernel build control-plane lint ## Every test, lint included (ne
 	./.ci/timed "WireGuard of the kernel, in a virtual machine" go run ./e2e/vm -short -timeout 20m
 	./.ci/timed "fuzzing, 20 s a target" ./.ci/fuzz 20s
 	./.ci/timed "bench of the mesh at scale, short" go run ./bench/mesh -short
+	./.ci/timed "bench of policy at scale, short" go run ./bench/policy -short
 	./.ci/timed "scenarios with real packets" go test -count=1 -timeout 40m -v ./e2e
 
 .PHONY: test-kernel
@@ -40,7 +41,7 @@ test-kernel: deps-kernel control-plane ## What drives the kernel, and the scenar
 
 .PHONY: test-unit
 test-unit: ## Only the tests that need neither root nor a control plane
-	go test -count=1 ./mesh ./crypto/... ./ipam ./internal/agent ./internal/house ./internal/loop ./internal/socket ./cmd/...
+	go test -count=1 ./mesh ./crypto/... ./ipam ./policy ./internal/agent ./internal/house ./internal/loop ./internal/socket ./cmd/...
 
 .PHONY: fuzz
 fuzz: ## Every fuzz target for FUZZTIME (1h)
@@ -86,6 +87,10 @@ bench-mesh: deps build control-plane ## One agent among 100, 1,000 and 5,000 Nod
 .PHONY: bench-cni
 bench-cni: deps build control-plane ## ADD and DEL of pods against ptp and host-local, alone and 50 at once
 	go run ./bench/cni
+
+.PHONY: bench-policy
+bench-policy: ## What an event costs the policy's core with 1,000, 10,000 and 100,000 pods, its first sync and its memory
+	go run ./bench/policy
 
 .PHONY: chaos-cni
 chaos-cni: ## FAULTS (1000) times the agent or the plugin is killed at random while pods come and go, from SEED

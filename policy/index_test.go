@@ -1,13 +1,11 @@
 package policy_test
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
-	"slices"
 	"testing"
 
-	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"pgregory.net/rapid"
@@ -16,7 +14,7 @@ import (
 	"github.com/warren-mesh/warren/policy"
 )
 
-var exact = gocmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+var exact = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
 
 // state is the state that events lead to.
 type state struct {
@@ -188,16 +186,16 @@ func TestIndexIsFresh(t *testing.T) {
 			}
 			fresh := c.fresh(t)
 			want, got := fresh.Ruleset(), x.Ruleset()
-			if diff := gocmp.Diff(want, got, exact); diff != "" {
+			if diff := cmp.Diff(want, got, exact); diff != "" {
 				t.Fatalf("the index (-fresh +after events):\n%s", diff)
 			}
-			if diff := gocmp.Diff(got, shadow, exact); diff != "" {
+			if diff := cmp.Diff(got, shadow, exact); diff != "" {
 				t.Fatalf("the deltas (-ruleset +applied):\n%s", diff)
 			}
-			if diff := gocmp.Diff(want.String(), got.String()); diff != "" {
+			if diff := cmp.Diff(want.String(), got.String()); diff != "" {
 				t.Fatalf("in words (-fresh +after events):\n%s", diff)
 			}
-			if diff := gocmp.Diff(fresh.Problems(), x.Problems()); diff != "" {
+			if diff := cmp.Diff(fresh.Problems(), x.Problems()); diff != "" {
 				t.Fatalf("the problems (-fresh +after events):\n%s", diff)
 			}
 			if d := x.Take(); !d.Empty() {
@@ -215,7 +213,7 @@ func sameStats(t *rapid.T, want, got *policy.Index) {
 	want.Take()
 	w, g := want.Stats(), got.Stats()
 	w.Evaluations, g.Evaluations = 0, 0
-	if diff := gocmp.Diff(w, g); diff != "" {
+	if diff := cmp.Diff(w, g); diff != "" {
 		t.Fatalf("what is held (-fresh +after events):\n%s", diff)
 	}
 }
@@ -241,101 +239,7 @@ func empty(t *rapid.T, c *state, x *policy.Index) {
 		x.DeleteClusterPolicy(name)
 	}
 	x.Take()
-	if diff := gocmp.Diff(policy.NewIndex().Held(), x.Held()); diff != "" {
+	if diff := cmp.Diff(policy.NewIndex().Held(), x.Held()); diff != "" {
 		t.Fatalf("nothing is left, and (-empty +held):\n%s", diff)
 	}
-}
-
-// apply does what a delta says, in its order, and finds what could not be done to a kernel.
-func apply(r *policy.Ruleset, d policy.Delta) error {
-	for _, s := range d.SetsAdded {
-		if _, there := r.Sets[s.Name]; there {
-			return fmt.Errorf("set %s is added twice", s.Name)
-		}
-		r.Sets[s.Name] = s
-	}
-	for _, c := range d.ChainsAdded {
-		if _, there := r.Chains[c.Name]; there {
-			return fmt.Errorf("chain %s is added twice", c.Name)
-		}
-		if err := sound(r, c); err != nil {
-			return err
-		}
-		r.Chains[c.Name] = c
-	}
-	for name, members := range d.MembersAdded {
-		for _, m := range members {
-			if _, there := r.Sets[name].Members[m]; there || r.Sets[name].Members == nil {
-				return fmt.Errorf("set %s is given %s, which it has, or is not there", name, m)
-			}
-			r.Sets[name].Members[m] = struct{}{}
-		}
-	}
-	for name, members := range d.MembersRemoved {
-		for _, m := range members {
-			if _, there := r.Sets[name].Members[m]; !there {
-				return fmt.Errorf("set %s loses %s, which it does not have", name, m)
-			}
-			delete(r.Sets[name].Members, m)
-		}
-	}
-	for _, b := range d.PodsSet {
-		r.Pods[b.Interface] = b
-	}
-	for _, name := range d.PodsRemoved {
-		if _, there := r.Pods[name]; !there {
-			return fmt.Errorf("%s is not bound and removed", name)
-		}
-		delete(r.Pods, name)
-	}
-	return remove(r, d)
-}
-
-// remove takes chains and sets away, which by then nothing may name.
-func remove(r *policy.Ruleset, d policy.Delta) error {
-	for _, name := range d.ChainsRemoved {
-		if _, there := r.Chains[name]; !there {
-			return fmt.Errorf("chain %s is not there and removed", name)
-		}
-		delete(r.Chains, name)
-		for _, c := range r.Chains {
-			if slices.ContainsFunc(c.Rules, func(rule policy.Rule) bool { return rule.Goto == name }) {
-				return fmt.Errorf("chain %s is removed, and %s goes there", name, c.Name)
-			}
-		}
-	}
-	for _, name := range d.SetsRemoved {
-		if _, there := r.Sets[name]; !there {
-			return fmt.Errorf("set %s is not there and removed", name)
-		}
-		delete(r.Sets, name)
-	}
-	for _, c := range r.Chains {
-		if err := sound(r, c); err != nil {
-			return err
-		}
-	}
-	for _, b := range r.Pods {
-		for _, name := range []string{b.Ingress, b.Egress, b.Host} {
-			if _, there := r.Chains[name]; name != "" && !there {
-				return fmt.Errorf("%s is bound to %s, which is not there", b.Interface, name)
-			}
-		}
-	}
-	return nil
-}
-
-// sound says that a chain names only what is there.
-func sound(r *policy.Ruleset, c policy.Chain) error {
-	for _, rule := range c.Rules {
-		for _, set := range []string{rule.Peer, rule.Target} {
-			if _, there := r.Sets[set]; set != "" && !there {
-				return fmt.Errorf("chain %s names the set %s, which is not there", c.Name, set)
-			}
-		}
-		if _, there := r.Chains[rule.Goto]; rule.Goto != "" && !there {
-			return fmt.Errorf("chain %s goes to %s, which is not there", c.Name, cmp.Or(rule.Goto, "nowhere"))
-		}
-	}
-	return nil
 }

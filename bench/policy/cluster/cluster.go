@@ -1,7 +1,8 @@
 // Package cluster makes clusters of any number of pods, with the policies that such clusters have: for benches and benchmarks.
 //
-// A namespace has 100 pods in 9 Deployments and a StatefulSet, whose pods have labels of their own, and 10 NetworkPolicies. 20 ClusterNetworkPolicies are for all. 110 of the pods, each
-// of another namespace as far as there are as many, are on the node that is looked at. Everything follows from the numbers.
+// A namespace has 100 pods in 9 Deployments and a StatefulSet, whose pods have labels of their own, and 10 NetworkPolicies. 20
+// ClusterNetworkPolicies are for all. 110 of the pods, each of another namespace as far as there are as many, are on the node that is
+// looked at. Everything follows from the numbers.
 package cluster
 
 import (
