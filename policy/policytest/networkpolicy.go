@@ -1,0 +1,102 @@
+package policytest
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"pgregory.net/rapid"
+)
+
+func (d drawer) networkPolicy(name string) *networkingv1.NetworkPolicy {
+	p := &networkingv1.NetworkPolicy{}
+	p.Namespace, p.Name = rapid.SampledFrom(namespaces).Draw(d.T, "namespace"), name
+	p.Spec.PodSelector = *d.selector()
+	for range rapid.IntRange(0, 3).Draw(d.T, "ingress rules") {
+		p.Spec.Ingress = append(p.Spec.Ingress, networkingv1.NetworkPolicyIngressRule{From: d.peers(), Ports: d.ports()})
+	}
+	for range rapid.IntRange(0, 3).Draw(d.T, "egress rules") {
+		p.Spec.Egress = append(p.Spec.Egress, networkingv1.NetworkPolicyEgressRule{To: d.peers(), Ports: d.ports()})
+	}
+	p.Spec.PolicyTypes = rapid.SampledFrom([][]networkingv1.PolicyType{
+		nil, {networkingv1.PolicyTypeIngress}, {networkingv1.PolicyTypeEgress}, {networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress},
+	}).Draw(d.T, "types")
+	return p
+}
+
+func (d drawer) peers() []networkingv1.NetworkPolicyPeer {
+	var peers []networkingv1.NetworkPolicyPeer
+	for range rapid.IntRange(0, 2).Draw(d.T, "peers") {
+		if d.unsound("peer") {
+			peers = append(peers, rapid.SampledFrom([]networkingv1.NetworkPolicyPeer{
+				{}, {IPBlock: &networkingv1.IPBlock{CIDR: "0.0.0.0/0"}, PodSelector: d.selector()},
+			}).Draw(d.T, "peer"))
+			continue
+		}
+		var p networkingv1.NetworkPolicyPeer
+		kind := rapid.IntRange(0, 3).Draw(d.T, "kind of peer")
+		if kind == 0 {
+			cidr := d.cidr()
+			p.IPBlock = &networkingv1.IPBlock{CIDR: cidr, Except: d.exceptions(cidr)}
+		}
+		if kind == 1 || kind == 3 {
+			p.PodSelector = d.selector()
+		}
+		if kind >= 2 {
+			p.NamespaceSelector = d.selector()
+		}
+		peers = append(peers, p)
+	}
+	return peers
+}
+
+func (d drawer) ports() []networkingv1.NetworkPolicyPort {
+	var drawn []networkingv1.NetworkPolicyPort
+	for range rapid.SampledFrom([]int{0, 0, 1, 2}).Draw(d.T, "ports") {
+		drawn = append(drawn, d.port())
+	}
+	return drawn
+}
+
+func (d drawer) port() networkingv1.NetworkPolicyPort {
+	var p networkingv1.NetworkPolicyPort
+	if d.oneIn(2, "protocol") {
+		protocol := rapid.SampledFrom([]corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP}).Draw(d.T, "protocol")
+		p.Protocol = &protocol
+	}
+	first := rapid.SampledFrom(ports).Draw(d.T, "first port")
+	switch rapid.IntRange(0, 3).Draw(d.T, "kind of port") {
+	case 0:
+	case 1:
+		name := intstr.FromString(rapid.SampledFrom(portNames).Draw(d.T, "port name"))
+		p.Port = &name
+	case 2:
+		number := intstr.FromInt32(int32(first))
+		p.Port = &number
+	case 3:
+		number, last := intstr.FromInt32(int32(first)), int32(rapid.SampledFrom(ports).Draw(d.T, "last port"))
+		last = max(last, int32(first))
+		p.Port, p.EndPort = &number, &last
+	}
+	if d.unsound("port") {
+		return d.unsoundPort(p)
+	}
+	return p
+}
+
+func (d drawer) unsoundPort(p networkingv1.NetworkPolicyPort) networkingv1.NetworkPolicyPort {
+	switch rapid.IntRange(0, 3).Draw(d.T, "unsound part") {
+	case 0:
+		protocol := corev1.Protocol("ICMP")
+		p.Protocol = &protocol
+	case 1:
+		number := intstr.FromInt32(rapid.SampledFrom([]int32{-1, 0, 65536}).Draw(d.T, "number"))
+		p.Port = &number
+	case 2:
+		last := rapid.SampledFrom([]int32{0, 52, 65536}).Draw(d.T, "last")
+		p.EndPort = &last
+	case 3:
+		last := int32(80)
+		p.Port, p.EndPort = nil, &last
+	}
+	return p
+}
