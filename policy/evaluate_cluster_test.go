@@ -110,13 +110,19 @@ func TestJudgeClosedToWhatIsUnknown(t *testing.T) {
 }
 
 func TestJudgeHostTraffic(t *testing.T) {
-	runJudge(t, []judgeCase{{"NetworkPolicy does not apply, the other tiers do", both(
+	const egress = "subject: {namespaces: {}}, egress: "
+	runJudge(t, []judgeCase{{"NetworkPolicy allows it, and ends the walk; the other tiers apply", both(
 		np("x/p", "podSelector: {}, policyTypes: [Ingress, Egress]"),
-		cnp("admin", AdminTier, 1, "subject: {namespaces: {}}, egress: [{action: Pass, protocols: [{tcp: {destinationPort: {number: 53}}}], to: [{nodes: {}}]}, {action: Deny, protocols: [{udp: {destinationPort: {number: 53}}}], to: [{nodes: {}}]}]"),
-		cnp("base", BaselineTier, 1, "subject: {namespaces: {}}, egress: [{action: Deny, to: [{nodes: {}}], protocols: [{tcp: {destinationPort: {number: 80}}}]}]")), []judgement{
-		{"host client > n1 tcp 53", "allow"},
-		{"host client > n1 udp 53", "deny Admin admin 1"},
-		{"host client > n1 tcp 80", "deny Baseline base 0"},
-		{"out client > n1 tcp 80", "deny NetworkPolicy x/p"},
-	}}})
+		cnp("admin", AdminTier, 1, egress+"[{action: Pass, protocols: [{tcp: {destinationPort: {number: 53}}}], to: [{nodes: {}}]}, "+
+			"{action: Deny, protocols: [{udp: {destinationPort: {number: 53}}}], to: [{nodes: {}}]}]"),
+		cnp("base", BaselineTier, 1, egress+"[{action: Deny, to: [{nodes: {}}], protocols: [{tcp: {destinationPort: {range: {start: 53, end: 80}}}}]}]")),
+		[]judgement{
+			{"host client > n1 tcp 53", "allow"},
+			{"host client > n1 udp 53", "deny Admin admin 1"},
+			{"host client > n1 tcp 80", "allow"},
+			{"out client > n1 tcp 80", "deny NetworkPolicy x/p"},
+			{"host shop > n1 tcp 80", "deny Baseline base 0"},
+			{"host shop > n1 tcp 53", "deny Baseline base 0"},
+			{"host shop > n1 udp 53", "deny Admin admin 1"},
+		}}})
 }

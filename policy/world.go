@@ -40,10 +40,11 @@ func (w World) Judge(subject PodKey, d Direction, p Packet, host bool) (allowed 
 	if verdict == Accept || verdict == Deny {
 		return verdict == Accept, by
 	}
-	if !host {
-		if isolated, allowed, by := q.networkPolicyTier(); isolated {
-			return allowed, by
-		}
+	switch isolated, allowed, by := q.networkPolicyTier(); {
+	case isolated && host: // under NetworkPolicy always allowed, and NetworkPolicy ends the walk
+		return true, undecided
+	case isolated:
+		return allowed, by
 	}
 	verdict, by = q.clusterTier(BaselineTier)
 	if verdict == Accept || verdict == Deny {
