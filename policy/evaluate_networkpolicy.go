@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"slices"
 
-	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -133,9 +132,9 @@ func (q question) anyNetworkPolicyPort(ports []networkingv1.NetworkPolicyPort) a
 }
 
 func (q question) networkPolicyPort(p networkingv1.NetworkPolicyPort) answer {
-	protocol := corev1.ProtocolTCP
+	protocol := "TCP"
 	if p.Protocol != nil {
-		protocol = *p.Protocol
+		protocol = string(*p.Protocol)
 	}
 	switch named, known := protocolsByName[protocol]; {
 	case !known:
@@ -155,4 +154,4 @@ func (q question) networkPolicyPort(p networkingv1.NetworkPolicyPort) answer {
 }
 
 // protocolsByName are those that a NetworkPolicy can name.
-var protocolsByName = map[corev1.Protocol]Protocol{corev1.ProtocolTCP: TCP, corev1.ProtocolUDP: UDP, corev1.ProtocolSCTP: SCTP}
+var protocolsByName = map[string]Protocol{"TCP": TCP, "UDP": UDP, "SCTP": SCTP}

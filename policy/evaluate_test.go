@@ -181,7 +181,7 @@ func runJudge(t *testing.T, cases []judgeCase) {
 // np is a NetworkPolicy of a namespace in short: its name, and its spec in YAML's flow style.
 func np(name, spec string) string {
 	namespace, name, _ := strings.Cut(name, "/")
-	return fmt.Sprintf("kind: NetworkPolicy\nmetadata: {namespace: %s, name: %s}\nspec: {%s}", namespace, name, spec)
+	return fmt.Sprintf("kind: NetworkPolicy\nmetadata: {namespace: %q, name: %q}\nspec: {%s}", namespace, name, spec)
 }
 
 // cnp is a ClusterNetworkPolicy in short: name, tier and priority, and the rest of its spec.

@@ -14,7 +14,7 @@ func (d drawer) clusterPolicy(name string) *v1alpha2.ClusterNetworkPolicy {
 	if d.unsound("tier") {
 		p.Spec.Tier = "Later"
 	}
-	p.Spec.Priority = int32(rapid.IntRange(0, 3).Draw(d.T, "priority"))
+	p.Spec.Priority = rapid.Int32Range(0, 3).Draw(d.T, "priority")
 	switch rapid.IntRange(0, 1).Draw(d.T, "kind of subject") {
 	case 0:
 		p.Spec.Subject.Namespaces = d.selector()
