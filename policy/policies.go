@@ -37,9 +37,13 @@ type policy struct {
 	uses    int
 }
 
-// SetPolicy adds or changes a NetworkPolicy, which nobody changes any more.
+// SetPolicy adds or changes a NetworkPolicy, which nobody changes any more. One that is only previewed is as if it were not there.
 func (x *Index) SetPolicy(p *networkingv1.NetworkPolicy) {
 	key := policyKey{namespace: p.Namespace, name: p.Name}
+	if Previewed(p) {
+		x.removePolicy(key)
+		return
+	}
 	if old := x.policies[key]; old != nil && equality.Semantic.DeepEqual(old.networkPolicy.Spec, p.Spec) {
 		return
 	}
@@ -56,9 +60,14 @@ func (x *Index) DeletePolicy(namespace, name string) {
 	x.removePolicy(policyKey{namespace: namespace, name: name})
 }
 
-// SetClusterPolicy adds or changes a ClusterNetworkPolicy, which nobody changes any more.
+// SetClusterPolicy adds or changes a ClusterNetworkPolicy, which nobody changes any more. One that is only previewed is as if it were
+// not there.
 func (x *Index) SetClusterPolicy(p *v1alpha2.ClusterNetworkPolicy) {
 	key := policyKey{cluster: true, name: p.Name}
+	if Previewed(p) {
+		x.removePolicy(key)
+		return
+	}
 	if old := x.policies[key]; old != nil && equality.Semantic.DeepEqual(old.clusterPolicy.Spec, p.Spec) {
 		return
 	}
