@@ -22,7 +22,7 @@ var lasting = flag.Duration("policy.for", 0, "draw worlds for this long")
 func TestDifferential(t *testing.T) {
 	for start := time.Now(); ; {
 		rapid.Check(t, func(t *rapid.T) {
-			drawn := policytest.World(policytest.Options{Pods: 6, Policies: 4, ClusterPolicies: 4, Unsound: true, Shared: true})
+			drawn := policytest.World(policytest.Options{Pods: 6, Policies: 4, ClusterPolicies: 4, Unsound: true, Previews: true, Shared: true})
 			w := drawn.Draw(t, "world")
 			locals := drawLocals(t, &w)
 			x := policy.NewIndex()

@@ -1,6 +1,13 @@
 package policy
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	"cmp"
+	"slices"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/network-policy-api/apis/v1alpha2"
+)
 
 // StageAnnotation says of a policy at which stage it is. One at StagePreview is evaluated and not enforced.
 const (
@@ -11,4 +18,86 @@ const (
 // Previewed says that a policy is not enforced.
 func Previewed(policy metav1.Object) bool {
 	return policy.GetAnnotations()[StageAnnotation] == StagePreview
+}
+
+// Flow is a connection in the direction in which it began, after DNAT.
+type Flow struct {
+	Packet
+	// Host says that it is between a pod and the pod's own node.
+	Host bool
+}
+
+// Preview is what a policy that is not enforced would do if it alone were.
+type Preview struct {
+	// Namespace is empty for ClusterNetworkPolicies.
+	Namespace, Policy string
+	// Cuts are the flows that are allowed at present and would not be any more, in their order; twice where both ends would forbid them.
+	Cuts []Cut
+}
+
+// Cut is a flow that would be forbidden, and by which rule at which pod.
+type Cut struct {
+	Flow
+	Direction Direction
+	Pod       PodKey
+	By        RuleID
+}
+
+// Preview says of each policy at the preview stage which flows it would cut: of NetworkPolicies by namespace and name, then of
+// ClusterNetworkPolicies by name.
+func (w World) Preview(flows []Flow) []Preview {
+	var namespaced, cluster []Preview
+	for i, p := range w.Policies {
+		if Previewed(p) {
+			enforced := w
+			enforced.Policies = slices.Clone(w.Policies)
+			enforced.Policies[i] = &networkingv1.NetworkPolicy{ObjectMeta: withoutStage(p.ObjectMeta), Spec: p.Spec}
+			namespaced = append(namespaced, Preview{Namespace: p.Namespace, Policy: p.Name, Cuts: w.cuts(enforced, flows)})
+		}
+	}
+	for i, p := range w.ClusterPolicies {
+		if Previewed(p) {
+			enforced := w
+			enforced.ClusterPolicies = slices.Clone(w.ClusterPolicies)
+			enforced.ClusterPolicies[i] = &v1alpha2.ClusterNetworkPolicy{ObjectMeta: withoutStage(p.ObjectMeta), Spec: p.Spec}
+			cluster = append(cluster, Preview{Policy: p.Name, Cuts: w.cuts(enforced, flows)})
+		}
+	}
+	byName := func(a, b Preview) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Policy, b.Policy))
+	}
+	slices.SortFunc(namespaced, byName)
+	slices.SortFunc(cluster, byName)
+	return slices.Concat(namespaced, cluster)
+}
+
+func withoutStage(m metav1.ObjectMeta) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: m.Namespace, Name: m.Name}
+}
+
+// cuts are the flows that this world allows and another one forbids.
+func (w World) cuts(other World, flows []Flow) []Cut {
+	var cuts []Cut
+	for _, f := range flows {
+		if len(w.forbidden(f)) == 0 {
+			cuts = append(cuts, other.forbidden(f)...)
+		}
+	}
+	return cuts
+}
+
+// forbidden says at which ends a flow is forbidden, and by what.
+func (w World) forbidden(f Flow) []Cut {
+	var cuts []Cut
+	for _, end := range []struct {
+		direction Direction
+		pods      []Pod
+	}{{Egress, w.podsAt(f.From)}, {Ingress, w.podsAt(f.To)}} {
+		for _, pod := range end.pods {
+			if allowed, by := w.Judge(pod.PodKey, end.direction, f.Packet, f.Host); !allowed {
+				cuts = append(cuts, Cut{Flow: f, Direction: end.direction, Pod: pod.PodKey, By: by})
+			}
+		}
+	}
+	return cuts
 }

@@ -9,7 +9,7 @@ import (
 
 func (d drawer) clusterPolicy(name string) *v1alpha2.ClusterNetworkPolicy {
 	p := &v1alpha2.ClusterNetworkPolicy{}
-	p.Name = name
+	p.Name, p.Annotations = name, d.stage()
 	p.Spec.Tier = rapid.SampledFrom([]v1alpha2.Tier{v1alpha2.AdminTier, v1alpha2.BaselineTier}).Draw(d.T, "tier")
 	if d.unsound("tier") {
 		p.Spec.Tier = "Later"

@@ -9,7 +9,7 @@ import (
 
 func (d drawer) networkPolicy(name string) *networkingv1.NetworkPolicy {
 	p := &networkingv1.NetworkPolicy{}
-	p.Namespace, p.Name = rapid.SampledFrom(namespaces).Draw(d.T, "namespace"), name
+	p.Namespace, p.Name, p.Annotations = rapid.SampledFrom(namespaces).Draw(d.T, "namespace"), name, d.stage()
 	p.Spec.PodSelector = *d.selector()
 	for range rapid.IntRange(0, 3).Draw(d.T, "ingress rules") {
 		p.Spec.Ingress = append(p.Spec.Ingress, networkingv1.NetworkPolicyIngressRule{From: d.peers(), Ports: d.ports()})

@@ -16,6 +16,8 @@ type Options struct {
 	Pods, Policies, ClusterPolicies int
 	// Unsound draws also what an API server would refuse, or a version of it that is to come would let in.
 	Unsound bool
+	// Previews draws policies that are not enforced too.
+	Previews bool
 	// Shared lets two pods have one address, as for an instant they may.
 	Shared bool
 }
@@ -102,6 +104,14 @@ func (d drawer) oneIn(n int, what string) bool { return rapid.IntRange(1, n).Dra
 
 // unsound says rarely, and only where it may, that the next thing is to be one that cannot be read.
 func (d drawer) unsound(what string) bool { return d.Unsound && d.oneIn(12, "unsound "+what) }
+
+// stage draws the annotations of a policy.
+func (d drawer) stage() map[string]string {
+	if d.Previews && d.oneIn(6, "preview") {
+		return map[string]string{policy.StageAnnotation: policy.StagePreview}
+	}
+	return nil
+}
 
 func (d drawer) namespace(name string) policy.Namespace {
 	n := policy.Namespace{Name: name, Labels: map[string]string{"kubernetes.io/metadata.name": name}}
