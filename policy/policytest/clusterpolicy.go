@@ -92,7 +92,7 @@ func (d drawer) clusterPeer(egress bool) v1alpha2.ClusterNetworkPolicyEgressPeer
 
 func (d drawer) clusterProtocols() []v1alpha2.ClusterNetworkPolicyProtocol {
 	var drawn []v1alpha2.ClusterNetworkPolicyProtocol
-	for range rapid.SampledFrom([]int{0, 0, 1, 2}).Draw(d.T, "protocols") {
+	for range rapid.IntRange(0, 3).Draw(d.T, "protocols") {
 		var p v1alpha2.ClusterNetworkPolicyProtocol
 		kind := rapid.IntRange(0, 3).Draw(d.T, "kind of protocol")
 		if d.unsound("protocol") {

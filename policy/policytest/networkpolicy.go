@@ -51,7 +51,7 @@ func (d drawer) peers() []networkingv1.NetworkPolicyPeer {
 
 func (d drawer) ports() []networkingv1.NetworkPolicyPort {
 	var drawn []networkingv1.NetworkPolicyPort
-	for range rapid.SampledFrom([]int{0, 0, 1, 2}).Draw(d.T, "ports") {
+	for range rapid.IntRange(0, 3).Draw(d.T, "ports") {
 		drawn = append(drawn, d.port())
 	}
 	return drawn
@@ -64,9 +64,9 @@ func (d drawer) port() networkingv1.NetworkPolicyPort {
 		p.Protocol = &protocol
 	}
 	first := rapid.SampledFrom(ports).Draw(d.T, "first port")
-	switch rapid.IntRange(0, 3).Draw(d.T, "kind of port") {
+	switch rapid.IntRange(0, 5).Draw(d.T, "kind of port") {
 	case 0:
-	case 1:
+	case 1, 4, 5:
 		name := intstr.FromString(rapid.SampledFrom(portNames).Draw(d.T, "port name"))
 		p.Port = &name
 	case 2:
