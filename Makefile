@@ -127,6 +127,7 @@ lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) $(TOOLS)/govulncheck-$(GOV
 	./.ci/timed "golangci-lint" $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) run ./...
 	./.ci/timed "govulncheck" ./.ci/vulncheck $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)
 	go mod tidy -diff
+	go -C policy/cyclonus mod tidy -diff
 
 $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION):
 	./.ci/timed "building golangci-lint" env GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
