@@ -34,7 +34,8 @@ func TestDifferential(t *testing.T) {
 				policytest.Without(x, before, w)
 			}
 			events := policytest.Events(x, w)
-			for _, i := range rapid.Permutation(indices(len(events))).Draw(t, "order") {
+			repeated := rapid.SliceOfN(rapid.IntRange(0, len(events)-1), 0, 5).Draw(t, "repeated")
+			for _, i := range append(rapid.Permutation(indices(len(events))).Draw(t, "order"), repeated...) {
 				events[i]()
 				if i%3 == 0 {
 					x.Take()

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 
 	networkingv1 "k8s.io/api/networking/v1"
@@ -46,13 +47,15 @@ type Cut struct {
 // Preview says of each policy at the preview stage which flows it would cut: of NetworkPolicies by namespace and name, then of
 // ClusterNetworkPolicies by name.
 func (w World) Preview(flows []Flow) []Preview {
+	w = w.about(flows)
+	flows = slices.DeleteFunc(slices.Clone(flows), func(f Flow) bool { return len(w.forbidden(f)) > 0 })
 	var namespaced, cluster []Preview
 	for i, p := range w.Policies {
 		if Previewed(p) {
 			enforced := w
 			enforced.Policies = slices.Clone(w.Policies)
 			enforced.Policies[i] = &networkingv1.NetworkPolicy{ObjectMeta: withoutStage(p.ObjectMeta), Spec: p.Spec}
-			namespaced = append(namespaced, Preview{Namespace: p.Namespace, Policy: p.Name, Cuts: w.cuts(enforced, flows)})
+			namespaced = append(namespaced, Preview{Namespace: p.Namespace, Policy: p.Name, Cuts: enforced.cuts(flows)})
 		}
 	}
 	for i, p := range w.ClusterPolicies {
@@ -60,7 +63,7 @@ func (w World) Preview(flows []Flow) []Preview {
 			enforced := w
 			enforced.ClusterPolicies = slices.Clone(w.ClusterPolicies)
 			enforced.ClusterPolicies[i] = &v1alpha2.ClusterNetworkPolicy{ObjectMeta: withoutStage(p.ObjectMeta), Spec: p.Spec}
-			cluster = append(cluster, Preview{Policy: p.Name, Cuts: w.cuts(enforced, flows)})
+			cluster = append(cluster, Preview{Policy: p.Name, Cuts: enforced.cuts(flows)})
 		}
 	}
 	byName := func(a, b Preview) int {
@@ -75,13 +78,23 @@ func withoutStage(m metav1.ObjectMeta) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: m.Namespace, Name: m.Name}
 }
 
-// cuts are the flows that this world allows and another one forbids.
-func (w World) cuts(other World, flows []Flow) []Cut {
+// about leaves only the pods that flows are from or to. No other says anything of them, and there may be many.
+func (w World) about(flows []Flow) World {
+	ends := map[netip.Addr]bool{}
+	for _, f := range flows {
+		ends[f.From], ends[f.To] = true, true
+	}
+	w.Pods = slices.DeleteFunc(slices.Clone(w.Pods), func(p Pod) bool {
+		return !slices.ContainsFunc(p.Addresses, func(a netip.Addr) bool { return ends[a] })
+	})
+	return w
+}
+
+// cuts are what the world forbids of flows.
+func (w World) cuts(flows []Flow) []Cut {
 	var cuts []Cut
 	for _, f := range flows {
-		if len(w.forbidden(f)) == 0 {
-			cuts = append(cuts, other.forbidden(f)...)
-		}
+		cuts = append(cuts, w.forbidden(f)...)
 	}
 	return cuts
 }
