@@ -18,28 +18,40 @@ const chunk = 500
 // new. Only a thing of ours that somebody made again as another kind (a chain on another hook, a set of another type) costs a
 // new table; its counters go on from where they were.
 func (c *Conn) Apply(have *Table, want Table) (changed bool, err error) {
-	d, err := diff(have, &want)
+	d, err := compare(have, &want, nil)
 	if err != nil {
 		return false, fmt.Errorf("comparing table %s %s: %w", want.Family, want.Name, err)
 	}
 	if d.empty() {
 		return false, nil
 	}
-	if d.rebuild {
-		if d, err = diff(nil, &want); err != nil {
-			return false, fmt.Errorf("comparing table %s %s: %w", want.Family, want.Name, err)
-		}
-		for i, counter := range d.counters {
-			if was := have.counter(counter.Name); was != nil {
-				d.counters[i] = *was
-			}
-		}
-		d.rebuild = true
+	return c.carryOut(d, &want)
+}
+
+// compare is diff, and what makes the table anew where it cannot be changed in place.
+func compare(have, want *Table, read func(*Set) error) (difference, error) {
+	d, err := diff(have, want, read)
+	if err != nil || !d.rebuild {
+		return d, err
 	}
+	if d, err = diff(nil, want, nil); err != nil {
+		return d, err
+	}
+	for i, counter := range d.counters {
+		if was := have.counter(counter.Name); was != nil {
+			d.counters[i] = *was
+		}
+	}
+	d.rebuild = true
+	return d, nil
+}
+
+// carryOut sends a difference, and counts what came of it.
+func (c *Conn) carryOut(d difference, want *Table) (changed bool, err error) {
 	if err := c.transaction(func(tx *nftables.Conn) error { return d.send(tx, want.nft()) }); err != nil {
 		return false, fmt.Errorf("changing table %s %s: %w", want.Family, want.Name, err)
 	}
-	if err := c.verify(&want, d.elements); err != nil {
+	if err := c.verify(want, d.elements); err != nil {
 		return true, fmt.Errorf("changing table %s %s: %w", want.Family, want.Name, err)
 	}
 	return true, nil
@@ -50,7 +62,9 @@ func (d difference) send(tx *nftables.Conn, t *nftables.Table) error {
 	if d.rebuild {
 		tx.DelTable(t)
 	}
-	tx.AddTable(t) // An existing one is woken.
+	if d.table || d.rebuild {
+		tx.AddTable(t) // An existing one is woken.
+	}
 	for _, c := range d.counters {
 		tx.AddObj(&nftables.CounterObj{Table: t, Name: c.Name, Packets: c.Packets, Bytes: c.Bytes})
 	}
@@ -61,10 +75,9 @@ func (d difference) send(tx *nftables.Conn, t *nftables.Table) error {
 			return fmt.Errorf("set %s: %w", s.Name, err)
 		}
 	}
-	for _, e := range d.elements {
-		if err := e.send(tx, t); err != nil {
-			return fmt.Errorf("set %s: %w", e.set.Name, err)
-		}
+	maps := func(e setDifference) bool { return e.set.Kind == InterfaceVerdicts } // whose elements name chains
+	if err := sendElements(tx, t, d.elements, func(e setDifference) bool { return !maps(e) }); err != nil {
+		return err
 	}
 	for _, c := range d.chains {
 		tx.AddChain(c.nft(t))
@@ -76,6 +89,9 @@ func (d difference) send(tx *nftables.Conn, t *nftables.Table) error {
 		for _, r := range c.Rules {
 			tx.AddRule(r.nft(t, &nftables.Chain{Table: t, Name: c.Name}))
 		}
+	}
+	if err := sendElements(tx, t, d.elements, maps); err != nil {
+		return err
 	}
 	for _, s := range d.straySets {
 		tx.DelSet(s.nft(t))
@@ -89,20 +105,34 @@ func (d difference) send(tx *nftables.Conn, t *nftables.Table) error {
 	return nil
 }
 
-// send removes before it adds: a range that grew overlaps what it was.
+func sendElements(tx *nftables.Conn, t *nftables.Table, all []setDifference, these func(setDifference) bool) error {
+	for _, e := range all {
+		if !these(e) {
+			continue
+		}
+		if err := e.send(tx, t); err != nil {
+			return fmt.Errorf("set %s: %w", e.set.Name, err)
+		}
+	}
+	return nil
+}
+
+// send removes before it adds: a range that grew overlaps what it was, and a key has one verdict.
 func (e setDifference) send(tx *nftables.Conn, t *nftables.Table) error {
-	set, add := e.set.nft(t), e.add
+	set := e.set.nft(t)
 	if e.flush {
 		tx.FlushSet(set)
-		add = e.set.Elements
 	}
 	// A range is two elements; both go into the same message.
 	for part := range slices.Chunk(e.remove, chunk/2) {
+		if e.flush {
+			break
+		}
 		if err := tx.SetDeleteElements(set, dumped(part, e.set.Kind)); err != nil {
 			return err
 		}
 	}
-	for part := range slices.Chunk(add, chunk/2) {
+	for part := range slices.Chunk(e.add, chunk/2) {
 		if err := tx.SetAddElements(set, dumped(part, e.set.Kind)); err != nil {
 			return err
 		}
@@ -110,36 +140,18 @@ func (e setDifference) send(tx *nftables.Conn, t *nftables.Table) error {
 	return nil
 }
 
-// Exchange takes elements out of a table's sets and puts others into them, by one transaction. Nothing is read: the sets have to be there, with
-// what goes, and what comes is little.
-func (c *Conn) Exchange(t *Table, remove, add []Set) error {
-	if err := c.transaction(func(tx *nftables.Conn) error {
-		for _, s := range remove {
-			if err := (setDifference{set: s, remove: s.Elements}).send(tx, t.nft()); err != nil {
-				return fmt.Errorf("set %s: %w", s.Name, err)
-			}
-		}
-		for _, s := range add {
-			if err := (setDifference{set: s, add: s.Elements}).send(tx, t.nft()); err != nil {
-				return fmt.Errorf("set %s: %w", s.Name, err)
-			}
-		}
-		return nil
-	}); err != nil {
-		return fmt.Errorf("changing table %s %s: %w", t.Family, t.Name, err)
-	}
-	return nil
-}
-
 // verify counts what is in the sets that were changed.
 func (c *Conn) verify(want *Table, changed []setDifference) error {
 	for _, e := range changed {
+		if e.set.Kind.fleeting() {
+			continue
+		}
 		is := Set{Name: e.set.Name, Kind: e.set.Kind}
 		if err := c.readElements(want, &is); err != nil {
 			return err
 		}
-		if len(is.Elements) != len(e.set.Elements) {
-			return fmt.Errorf("set %s holds %d elements of %d", is.Name, len(is.Elements), len(e.set.Elements))
+		if len(is.Elements) != e.size {
+			return fmt.Errorf("set %s holds %d elements of %d", is.Name, len(is.Elements), e.size)
 		}
 	}
 	return nil

@@ -67,6 +67,15 @@ func every() Table {
 			InterfaceSet("i", []string{"eth0"}),
 			AddressSet("a", IPv4, []netip.Prefix{netip.PrefixFrom(v4, 32)}),
 			AddressSet("b", IPv6, []netip.Prefix{netip.PrefixFrom(v6, 64)}),
+			{Name: "h", Kind: IPv4Addresses, Elements: []Element{AddressElement(v4)}},
+			{Name: "p4", Kind: IPv4Ports, Elements: []Element{PortElement(v4, unix.IPPROTO_TCP, 80)}},
+			{Name: "p6", Kind: IPv6Ports, Elements: []Element{PortElement(v6, unix.IPPROTO_SCTP, 81)}},
+			{Name: "i4", Kind: InterfaceIPv4s, Elements: []Element{InterfaceAddressElement("eth0", v4)}},
+			{Name: "i6", Kind: InterfaceIPv6s, Elements: []Element{InterfaceAddressElement("eth0", v6)}},
+			{Name: "f4", Kind: IPv4Flows},
+			{Name: "f6", Kind: IPv6Flows},
+			{Name: "m", Kind: InterfaceVerdicts, Elements: []Element{InterfaceGoto("eth0", "c")}},
+			{Name: "n", Kind: InterfaceVerdicts, Elements: []Element{InterfaceReturn("eth0")}},
 		},
 		Chains: []Chain{
 			{Name: "c", Rules: []Rule{
@@ -81,6 +90,20 @@ func every() Table {
 				NewRule(Saddr(netip.MustParsePrefix("10.16.0.0/12")), Reply()),
 				NewRule(Daddr(netip.MustParsePrefix("10.32.0.0/11")), Daddr(netip.PrefixFrom(v6, 128))),
 				NewRule(Saddr(netip.MustParsePrefix("fe80::/10")), ICMPv6()),
+			}},
+			{Name: "d", Rules: []Rule{
+				NewRule(DaddrPortIn(IPv4, "p4"), SaddrIn(IPv4, "h"), Return()),
+				NewRule(DaddrPortIn(IPv6, "p6"), Return()),
+				NewRule(IIFNameDaddrIn(IPv4, "i4"), Limit(5), Log(7, "text")),
+				NewRule(IIFNameDaddrIn(IPv6, "i6")),
+				NewRule(FlowIn(IPv4, "f4"), Goto("c")),
+				NewRule(FlowIn(IPv6, "f6"), Goto("c")),
+				NewRule(Protocol(unix.IPPROTO_UDP), Established()),
+				NewRule(Ports(unix.IPPROTO_UDP, 53, 53)),
+				NewRule(Ports(unix.IPPROTO_SCTP, 80, 90)),
+				NewRule(NeighbourDiscovery()),
+				NewRule(IIFNameMap("m")),
+				NewRule(OIFNameMap("n")),
 			}},
 			{Name: "f", Hook: &Hook{Type: "filter", Number: Forward, Priority: -5, Drop: true}, Rules: []Rule{NewRule(SYN(), ClampMSS()), NewRule(Jump("c")), NewRule(Goto("c"))}},
 			{Name: "p", Hook: &Hook{Type: "filter", Number: Prerouting, Priority: -350}, Rules: []Rule{NewRule(NoWayBack(), Drop())}},
@@ -118,6 +141,51 @@ func TestText(t *testing.T) {
 		elements = { fd00::/64 }
 	}
 
+	set h {
+		type ipv4_addr
+		elements = { 10.0.0.1 }
+	}
+
+	set p4 {
+		type ipv4_addr . inet_proto . inet_service
+		elements = { 10.0.0.1 . tcp . 80 }
+	}
+
+	set p6 {
+		type ipv6_addr . inet_proto . inet_service
+		elements = { fd00::1 . sctp . 81 }
+	}
+
+	set i4 {
+		type ifname . ipv4_addr
+		elements = { "eth0" . 10.0.0.1 }
+	}
+
+	set i6 {
+		type ifname . ipv6_addr
+		elements = { "eth0" . fd00::1 }
+	}
+
+	set f4 {
+		type ipv4_addr . ipv4_addr . inet_proto . inet_service . inet_service
+		flags timeout
+	}
+
+	set f6 {
+		type ipv6_addr . ipv6_addr . inet_proto . inet_service . inet_service
+		flags timeout
+	}
+
+	map m {
+		type ifname : verdict
+		elements = { "eth0" : goto c }
+	}
+
+	map n {
+		type ifname : verdict
+		elements = { "eth0" : return }
+	}
+
 	chain c {
 		iifname "eth0" counter accept
 		iifname "wrp*" counter name "n" drop comment "ours"
@@ -130,6 +198,21 @@ func TestText(t *testing.T) {
 		ip saddr 10.16.0.0/12 ct direction reply
 		ip daddr 10.32.0.0/11 ip6 daddr fd00::1
 		ip6 saddr fe80::/10 meta l4proto ipv6-icmp
+	}
+
+	chain d {
+		ip daddr . meta l4proto . th dport @p4 ip saddr @h return
+		ip6 daddr . meta l4proto . th dport @p6 return
+		iifname . ip daddr @i4 limit rate 5/second log prefix "text" group 7
+		iifname . ip6 daddr @i6
+		ip saddr . ip daddr . meta l4proto . th sport . th dport @f4 goto c
+		ip6 saddr . ip6 daddr . meta l4proto . th sport . th dport @f6 goto c
+		meta l4proto udp ct state established,related
+		udp dport 53
+		sctp dport 80-90
+		icmpv6 type 133-137
+		iifname vmap @m
+		oifname vmap @n
 	}
 
 	chain f {

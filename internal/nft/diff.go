@@ -23,6 +23,8 @@ type difference struct {
 // setDifference is the elements to take from a set and those to put into it.
 type setDifference struct {
 	set Set
+	// size is how many elements the set then has.
+	size int
 	// flush takes all.
 	flush       bool
 	remove, add []Element
@@ -33,15 +35,18 @@ func (d difference) empty() bool {
 		len(d.strayCounters)+len(d.straySets)+len(d.strayChains) == 0
 }
 
-// diff compares; have is nil when there is no table.
-func diff(have *Table, want *Table) (difference, error) {
+// diff compares; have is nil when there is no table. The elements of each set are read when their turn comes, unless have holds them:
+// read is then nil.
+func diff(have, want *Table, read func(*Set) error) (difference, error) {
 	var d difference
 	if have == nil {
 		have, d.table = &Table{Family: want.Family, Name: want.Name}, true
 	}
 	d.table = d.table || have.asleep
 	diffCounters(&d, have, want)
-	diffSets(&d, have, want)
+	if err := diffSets(&d, have, want, read); err != nil {
+		return d, err
+	}
 	err := diffChains(&d, have, want)
 	return d, err
 }
@@ -59,32 +64,65 @@ func diffCounters(d *difference, have, want *Table) {
 	}
 }
 
-func diffSets(d *difference, have, want *Table) {
+func diffSets(d *difference, have, want *Table, read func(*Set) error) error {
+	was, wanted := byName(have.Sets, Set.name), byName(want.Sets, Set.name)
 	for _, s := range want.Sets {
-		is := have.set(s.Name)
+		is := was[s.Name]
 		if is == nil {
 			d.sets = append(d.sets, s)
 			is = &Set{Name: s.Name, Kind: s.Kind}
+		} else if read != nil && is.Kind == s.Kind {
+			full := *is
+			if err := read(&full); err != nil {
+				return err
+			}
+			is = &full
 		}
 		if is.Kind != s.Kind {
 			d.rebuild = true
 			continue
 		}
-		e := setDifference{set: s, flush: is.torn, remove: without(is.Elements, s.Elements), add: without(s.Elements, is.Elements)}
-		if e.flush || len(e.remove)+len(e.add) > 0 {
+		if e := diffElements(is, s); e.flush || len(e.remove)+len(e.add) > 0 {
 			d.elements = append(d.elements, e)
 		}
 	}
 	for _, s := range have.Sets {
-		if want.set(s.Name) == nil {
+		if wanted[s.Name] == nil {
 			d.straySets = append(d.straySets, s)
 		}
 	}
+	return nil
 }
 
+func diffElements(is *Set, want Set) setDifference {
+	elements := want.elements()
+	e := setDifference{set: want, size: len(elements), flush: is.torn}
+	if want.Kind.fleeting() {
+		return e
+	}
+	e.remove = without(is.Elements, elements)
+	if e.add = elements; !e.flush {
+		e.add = without(elements, is.Elements)
+	}
+	return e
+}
+
+// byName finds things by their names.
+func byName[T any](all []T, name func(T) string) map[string]*T {
+	out := make(map[string]*T, len(all))
+	for i := range all {
+		out[name(all[i])] = &all[i]
+	}
+	return out
+}
+
+func (s Set) name() string   { return s.Name }
+func (c Chain) name() string { return c.Name }
+
 func diffChains(d *difference, have, want *Table) error {
+	was, wanted := byName(have.Chains, Chain.name), byName(want.Chains, Chain.name)
 	for _, c := range want.Chains {
-		is := have.chain(c.Name)
+		is := was[c.Name]
 		if is == nil {
 			d.chains = append(d.chains, c)
 			is = &Chain{Name: c.Name, Hook: c.Hook}
@@ -103,7 +141,7 @@ func diffChains(d *difference, have, want *Table) error {
 		}
 	}
 	for _, c := range have.Chains {
-		if want.chain(c.Name) == nil {
+		if wanted[c.Name] == nil {
 			d.strayChains = append(d.strayChains, c)
 		}
 	}
@@ -112,6 +150,9 @@ func diffChains(d *difference, have, want *Table) error {
 
 // without is the elements of a that are not in b.
 func without(a, b []Element) []Element {
+	if len(b) == 0 {
+		return a
+	}
 	known := make(map[Element]bool, len(b))
 	for _, e := range b {
 		known[e] = true

@@ -122,7 +122,7 @@ func mask(m []byte) expr.Any {
 }
 
 // ICMPv6 is `meta l4proto ipv6-icmp`.
-func ICMPv6() Part { return Part{meta(expr.MetaKeyL4PROTO), equals(unix.IPPROTO_ICMPV6)} }
+func ICMPv6() Part { return Protocol(unix.IPPROTO_ICMPV6) }
 
 // SYN is `tcp flags syn / syn,rst`: the two packets that open a TCP connection, which carry its segment sizes.
 func SYN() Part {

@@ -12,8 +12,15 @@ import (
 func (c *Conn) Read(f Family, name string) (*Table, error) {
 	var t *Table
 	err := c.consistently(func() (err error) {
-		t, err = c.read(f, name)
-		return err
+		if t, err = c.read(f, name); t == nil || err != nil {
+			return err
+		}
+		for i := range t.Sets {
+			if err := c.readElements(t, &t.Sets[i]); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading table %s %s: %w", f, name, err)
@@ -21,6 +28,7 @@ func (c *Conn) Read(f Family, name string) (*Table, error) {
 	return t, nil
 }
 
+// read reads a table without the elements of its sets.
 func (c *Conn) read(f Family, name string) (*Table, error) {
 	found, err := c.nft.ListTableOfFamily(name, nftables.TableFamily(f))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -74,18 +82,16 @@ func (c *Conn) readSets(t *Table) error {
 		if s.Anonymous {
 			continue // It belongs to a rule and goes with it.
 		}
-		set := Set{Name: s.Name, Kind: kindOf(s)}
-		if set.Kind != 0 {
-			if err := c.readElements(t, &set); err != nil {
-				return err
-			}
-		}
-		t.Sets = append(t.Sets, set)
+		t.Sets = append(t.Sets, Set{Name: s.Name, Kind: kindOf(s)})
 	}
 	return nil
 }
 
+// readElements reads the elements of a set of a kind of ours.
 func (c *Conn) readElements(t *Table, s *Set) error {
+	if s.Kind == 0 {
+		return nil
+	}
 	dump, err := c.nft.GetSetElements(s.nft(t.nft()))
 	if err != nil {
 		return fmt.Errorf("the elements of set %s: %w", s.Name, err)
@@ -122,4 +128,16 @@ func (c *Conn) rules(t *nftables.Table, chain *nftables.Chain) ([]Rule, error) {
 		out = append(out, ruleOf(r))
 	}
 	return out, nil
+}
+
+// Has says whether there is a table of that name.
+func (c *Conn) Has(f Family, name string) (bool, error) {
+	_, err := c.nft.ListTableOfFamily(name, nftables.TableFamily(f))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("looking for table %s %s: %w", f, name, c.afresh(err))
+	}
+	return true, nil
 }

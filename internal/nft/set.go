@@ -7,9 +7,9 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/binaryutil"
 )
 
 // Kind is what a set holds.
@@ -21,19 +21,36 @@ const (
 	IPv6Ranges
 	Interfaces
 	InterfaceMACs
+	// IPv4Addresses and IPv6Addresses are of single addresses, by their hash.
+	IPv4Addresses
+	IPv6Addresses
+	// IPv4Ports and IPv6Ports are of an address, a protocol and a port of it.
+	IPv4Ports
+	IPv6Ports
+	// InterfaceIPv4s and InterfaceIPv6s are of addresses that belong to interfaces.
+	InterfaceIPv4s
+	InterfaceIPv6s
+	// IPv4Flows and IPv6Flows are of flows, each for as long as it says.
+	IPv4Flows
+	IPv6Flows
+	// InterfaceVerdicts is a map of what becomes of an interface's packets.
+	InterfaceVerdicts
 )
 
 // ranges says whether the kind's elements are ranges.
 func (k Kind) ranges() bool { return k == IPv4Ranges || k == IPv6Ranges }
 
-// interfaceMAC is the type `ifname . ether_addr`.
-var interfaceMAC = nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeEtherAddr)
+// fleeting says whether the kind's elements go by themselves, so that what is there is not held against what is wanted.
+func (k Kind) fleeting() bool { return k == IPv4Flows || k == IPv6Flows }
 
 // Set is a named set. Its elements are ordered and do not overlap.
 type Set struct {
 	Name     string
 	Kind     Kind
 	Elements []Element
+
+	// Source makes the elements in the place of Elements, where there are so many that not those of all sets should be held at once.
+	Source func() []Element
 
 	// torn says, of a set that was read, that its ranges have no proper beginnings and ends.
 	torn bool
@@ -43,6 +60,19 @@ type Set struct {
 // End is the end of the address space.
 type Element struct {
 	First, End string
+	// Verdict is what a map holds under the key, as nft writes it.
+	Verdict string
+	// Timeout is for how long a flow stays; zero for ever.
+	Timeout time.Duration
+	Comment string
+}
+
+// elements are those that the set should have.
+func (s *Set) elements() []Element {
+	if s.Source != nil {
+		return s.Source()
+	}
+	return s.Elements
 }
 
 // AddressSet is a set of the prefixes' addresses of one family. Prefixes may overlap and touch: what reaches the kernel is
@@ -135,7 +165,7 @@ func elementsOf(kind Kind, dump []nftables.SetElement) (elements []Element, torn
 	for _, e := range dump {
 		switch {
 		case !kind.ranges():
-			elements = append(elements, Element{First: string(e.Key)})
+			elements = append(elements, Element{First: string(e.Key), Verdict: verdictOf(kind, e.Val), Timeout: e.Expires, Comment: e.Comment})
 		case !e.IntervalEnd && !open:
 			elements, open = append(elements, Element{First: string(e.Key)}), true
 		case e.IntervalEnd && open:
@@ -153,44 +183,10 @@ func elementsOf(kind Kind, dump []nftables.SetElement) (elements []Element, torn
 func dumped(elements []Element, kind Kind) []nftables.SetElement {
 	out := make([]nftables.SetElement, 0, 2*len(elements))
 	for _, e := range elements {
-		out = append(out, nftables.SetElement{Key: []byte(e.First)})
+		out = append(out, nftables.SetElement{Key: []byte(e.First), VerdictData: verdict(e.Verdict), Timeout: e.Timeout, Comment: e.Comment})
 		if kind.ranges() && e.End != "" {
 			out = append(out, nftables.SetElement{Key: []byte(e.End), IntervalEnd: true})
 		}
 	}
 	return out
-}
-
-func (s *Set) nft(t *nftables.Table) *nftables.Set {
-	out := &nftables.Set{Table: t, Name: s.Name, KeyByteOrder: binaryutil.BigEndian}
-	switch s.Kind {
-	case IPv4Ranges:
-		out.KeyType, out.Interval = nftables.TypeIPAddr, true
-	case IPv6Ranges:
-		out.KeyType, out.Interval = nftables.TypeIP6Addr, true
-	case Interfaces:
-		out.KeyType, out.KeyByteOrder = nftables.TypeIFName, binaryutil.NativeEndian
-	case InterfaceMACs:
-		// Without the flag of a concatenation, as nft makes it where it is not one of ranges.
-		out.KeyType, out.KeyByteOrder = interfaceMAC, binaryutil.NativeEndian
-	}
-	return out
-}
-
-// kindOf recognizes the kind of a set that was read.
-func kindOf(s *nftables.Set) Kind {
-	if s.IsMap || s.HasTimeout || s.Constant || s.Dynamic || s.Concatenation {
-		return 0
-	}
-	switch {
-	case s.Interval && s.KeyType.Name == nftables.TypeIPAddr.Name:
-		return IPv4Ranges
-	case s.Interval && s.KeyType.Name == nftables.TypeIP6Addr.Name:
-		return IPv6Ranges
-	case !s.Interval && s.KeyType.Name == nftables.TypeIFName.Name:
-		return Interfaces
-	case !s.Interval && s.KeyType.Name == interfaceMAC.Name:
-		return InterfaceMACs
-	}
-	return 0
 }

@@ -13,6 +13,9 @@ func Accept() Part { return Part{&expr.Verdict{Kind: expr.VerdictAccept}} }
 // Drop is `drop`.
 func Drop() Part { return Part{&expr.Verdict{Kind: expr.VerdictDrop}} }
 
+// Return is `return`: the chain is done, and what called it goes on.
+func Return() Part { return Part{&expr.Verdict{Kind: expr.VerdictReturn}} }
+
 // Goto is `goto chain`: it does not come back.
 func Goto(chain string) Part { return Part{&expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}} }
 
@@ -25,6 +28,19 @@ func Count() Part { return Part{&expr.Counter{}} }
 // CountAs is `counter name "name"`.
 func CountAs(name string) Part {
 	return Part{&expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: name}}
+}
+
+// Limit is `limit rate 5/second burst 5 packets`: beyond that the rule does not match.
+func Limit(perSecond uint32) Part {
+	return Part{&expr.Limit{Type: expr.LimitTypePkts, Rate: uint64(perSecond), Unit: expr.LimitTimeSecond, Burst: perSecond}}
+}
+
+// MaxPrefix is how long the prefix of what is logged may be, in bytes.
+const MaxPrefix = 127
+
+// Log is `log prefix "prefix" group 5`: a copy goes to whoever listens to the group.
+func Log(group uint16, prefix string) Part {
+	return Part{&expr.Log{Key: 1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_PREFIX, Group: group, Data: []byte(prefix)}}
 }
 
 // SNAT is `snat ip to address fully-random`: the port is drawn anew for each flow, so that two flows that begin at the same time seldom want the

@@ -68,27 +68,10 @@ type Hook struct {
 // The hooks of the IP families.
 const (
 	Prerouting  = unix.NF_INET_PRE_ROUTING
+	Input       = unix.NF_INET_LOCAL_IN
 	Forward     = unix.NF_INET_FORWARD
 	Postrouting = unix.NF_INET_POST_ROUTING
 )
-
-func (t *Table) chain(name string) *Chain {
-	for i := range t.Chains {
-		if t.Chains[i].Name == name {
-			return &t.Chains[i]
-		}
-	}
-	return nil
-}
-
-func (t *Table) set(name string) *Set {
-	for i := range t.Sets {
-		if t.Sets[i].Name == name {
-			return &t.Sets[i]
-		}
-	}
-	return nil
-}
 
 // WithSets is the table with these sets' elements in the place of those that it has, and whether it has such sets at all.
 func (t *Table) WithSets(sets ...Set) (Table, bool) {

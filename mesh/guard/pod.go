@@ -74,7 +74,7 @@ func (g *Guard) changePod(link string, now pods) error {
 	delete(g.pods, link)
 	maps.Copy(g.pods, now)
 	if g.held != nil {
-		err := g.conn.Exchange(g.held, before.sets(), now.sets())
+		err := g.conn.Change(g.held.Family, g.held.Name, nft.Change{Remove: before.sets(), Add: now.sets()})
 		if err == nil {
 			g.onMessage(1)
 			return nil
