@@ -30,6 +30,15 @@ func (c *Conn) Reconcile(want Table) (Drift, error) {
 	if d.empty() {
 		return Drift{}, nil
 	}
+	changed, err := c.carryOut(d, &want)
+	if err == nil || changed || d.table {
+		return d.drift(), err
+	}
+	// Something is in the way that reading does not tell, such as the type of a map's keys: make the table anew.
+	if d, err = diff(nil, &want, nil); err != nil {
+		return Drift{}, fmt.Errorf("comparing table %s %s: %w", want.Family, want.Name, err)
+	}
+	d.rebuild = true
 	_, err = c.carryOut(d, &want)
 	return d.drift(), err
 }

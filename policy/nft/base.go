@@ -1,0 +1,99 @@
+package nft
+
+import (
+	"slices"
+
+	"github.com/warren-mesh/warren/internal/nft"
+	"github.com/warren-mesh/warren/mesh"
+)
+
+// The names of what every table has.
+const (
+	egress   = "egress"
+	ingress  = "ingress"
+	toNode   = "host"
+	own4     = "own4"
+	own6     = "own6"
+	revoked4 = "revoked4"
+	revoked6 = "revoked6"
+
+	fromPodChain = "from-pod"
+	toPodChain   = "to-pod"
+	toNodeChain  = "to-node"
+	revokedChain = "revoked"
+
+	podLinks = mesh.PodLinkPrefix + "*"
+
+	// Unbound and Revoked are the prefixes of what is logged without a rule.
+	Unbound = "unbound"
+	Revoked = "revoked"
+)
+
+// priority is that of filters; the guard's comes before.
+const priority = 0
+
+func baseSets() []nft.Set {
+	return []nft.Set{
+		{Name: egress, Kind: nft.InterfaceVerdicts},
+		{Name: ingress, Kind: nft.InterfaceVerdicts},
+		{Name: toNode, Kind: nft.InterfaceVerdicts},
+		{Name: own4, Kind: nft.InterfaceIPv4s},
+		{Name: own6, Kind: nft.InterfaceIPv6s},
+		{Name: revoked4, Kind: nft.IPv4Flows},
+		{Name: revoked6, Kind: nft.IPv6Flows},
+	}
+}
+
+// baseChains are those of the hooks, and those that ask for a pod's. An entry of a verdict map goes to a chain, at whose end the packet is back in
+// the base chain; so what follows the map is for those without an entry.
+func (o Options) baseChains() []nft.Chain {
+	unbound := o.denied(nil, Unbound)
+	return []nft.Chain{
+		{Name: fromPodChain, Rules: append([]nft.Rule{
+			nft.NewRule(nft.IIFNameDaddrIn(nft.IPv4, own4), nft.Accept()), // A service that brings a pod back to itself.
+			nft.NewRule(nft.IIFNameDaddrIn(nft.IPv6, own6), nft.Accept()),
+			nft.NewRule(nft.IIFNameMap(egress)),
+		}, unbound...)},
+		{Name: toPodChain, Rules: append([]nft.Rule{nft.NewRule(nft.OIFNameMap(ingress))}, unbound...)},
+		{Name: revokedChain, Rules: o.denied(nil, Revoked)},
+		{Name: toNodeChain, Rules: append([]nft.Rule{nft.NewRule(nft.IIFNameMap(toNode))}, unbound...)},
+		{Name: "forward", Hook: filter(nft.Forward), Rules: slices.Concat(settled(), []nft.Rule{
+			nft.NewRule(nft.IIFName(podLinks), nft.Jump(fromPodChain)),
+			nft.NewRule(nft.OIFName(podLinks), nft.Jump(toPodChain)),
+		})},
+		{Name: "input", Hook: filter(nft.Input), Rules: slices.Concat(
+			[]nft.Rule{nft.NewRule(nft.IIFNameNot(podLinks), nft.Accept())}, // What is for the node is not from pods as a rule.
+			settled(),
+			[]nft.Rule{
+				nft.NewRule(nft.NeighbourDiscovery(), nft.Accept()), // It is never forwarded.
+				nft.NewRule(nft.Jump(toNodeChain)),
+			},
+		)},
+	}
+}
+
+func filter(hook uint32) *nft.Hook {
+	return &nft.Hook{Type: "filter", Number: hook, Priority: priority}
+}
+
+// settled is what was decided before: flows that were revoked, and those that were let through, with the errors about them. A path's MTU comes
+// as such an error.
+func settled() []nft.Rule {
+	return []nft.Rule{
+		nft.NewRule(nft.FlowIn(nft.IPv4, revoked4), nft.Goto(revokedChain)),
+		nft.NewRule(nft.FlowIn(nft.IPv6, revoked6), nft.Goto(revokedChain)),
+		nft.NewRule(nft.Established(), nft.Accept()),
+	}
+}
+
+// perSecond is how many packets a second each rule that denies tells of.
+const perSecond = 10
+
+// denied drops what matches, and tells of some of it. That takes two rules: a limit that is reached ends the rule.
+func (o Options) denied(match nft.Part, prefix string) []nft.Rule {
+	drop := nft.NewRule(match, nft.Count(), nft.Drop())
+	if o.LogGroup == 0 {
+		return []nft.Rule{drop}
+	}
+	return []nft.Rule{nft.NewRule(match, nft.Limit(perSecond), nft.Log(o.LogGroup, prefix)), drop}
+}
