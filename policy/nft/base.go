@@ -24,9 +24,10 @@ const (
 
 	podLinks = mesh.PodLinkPrefix + "*"
 
-	// Unbound and Revoked are the prefixes of what is logged without a rule.
-	Unbound = "unbound"
-	Revoked = "revoked"
+	// The prefixes of what is logged without a rule.
+	unboundEgress  = "unbound-egress"
+	unboundIngress = "unbound-ingress"
+	revokedFlow    = "revoked"
 )
 
 // priority is that of filters; the guard's comes before.
@@ -47,16 +48,16 @@ func baseSets() []nft.Set {
 // baseChains are those of the hooks, and those that ask for a pod's. An entry of a verdict map goes to a chain, at whose end the packet is back in
 // the base chain; so what follows the map is for those without an entry.
 func (o Options) baseChains() []nft.Chain {
-	unbound := o.denied(nil, Unbound)
+	fromUnbound, toUnbound := o.denied(nil, unboundEgress), o.denied(nil, unboundIngress)
 	return []nft.Chain{
 		{Name: fromPodChain, Rules: append([]nft.Rule{
 			nft.NewRule(nft.IIFNameDaddrIn(nft.IPv4, own4), nft.Accept()), // A service that brings a pod back to itself.
 			nft.NewRule(nft.IIFNameDaddrIn(nft.IPv6, own6), nft.Accept()),
 			nft.NewRule(nft.IIFNameMap(egress)),
-		}, unbound...)},
-		{Name: toPodChain, Rules: append([]nft.Rule{nft.NewRule(nft.OIFNameMap(ingress))}, unbound...)},
-		{Name: revokedChain, Rules: o.denied(nil, Revoked)},
-		{Name: toNodeChain, Rules: append([]nft.Rule{nft.NewRule(nft.IIFNameMap(toNode))}, unbound...)},
+		}, fromUnbound...)},
+		{Name: toPodChain, Rules: append([]nft.Rule{nft.NewRule(nft.OIFNameMap(ingress))}, toUnbound...)},
+		{Name: revokedChain, Rules: o.denied(nil, revokedFlow)},
+		{Name: toNodeChain, Rules: append([]nft.Rule{nft.NewRule(nft.IIFNameMap(toNode))}, fromUnbound...)},
 		{Name: "forward", Hook: filter(nft.Forward), Rules: slices.Concat(settled(), []nft.Rule{
 			nft.NewRule(nft.IIFName(podLinks), nft.Jump(fromPodChain)),
 			nft.NewRule(nft.OIFName(podLinks), nft.Jump(toPodChain)),

@@ -109,6 +109,12 @@ func (t *Table) remember(d policy.Delta) {
 	for _, name := range d.SetsRemoved {
 		delete(t.kinds, name)
 	}
+	for _, c := range d.ChainsAdded {
+		t.denials[c.Name] = denialsOf(c)
+	}
+	for _, name := range d.ChainsRemoved {
+		delete(t.denials, name)
+	}
 	for _, pod := range d.PodsRemoved {
 		delete(t.pods, pod)
 	}

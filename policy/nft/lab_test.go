@@ -233,3 +233,8 @@ func (l *lab) passes(f policy.SetKind, probe string) bool {
 	protocol, number, _ := strings.Cut(port, " ")
 	return ask(protocol, net.JoinHostPort(target.String(), number)) == nil
 }
+
+// node is the test's own namespace, as a host.
+func (l *lab) node() *host {
+	return &host{t: l.t, pid: unix.Gettid(), v4: addr(node4), v6: addr(node6)}
+}

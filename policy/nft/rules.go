@@ -88,8 +88,8 @@ func prefix(chain string, rule int) string { return chain + separator + strconv.
 
 const separator = "/"
 
-// ParsePrefix finds the rule that a log's prefix names.
-func ParsePrefix(text string) (chain string, rule int, ok bool) {
+// parsePrefix finds the rule that a log's prefix names.
+func parsePrefix(text string) (chain string, rule int, ok bool) {
 	i := strings.LastIndex(text, separator)
 	if i < 0 {
 		return "", 0, false

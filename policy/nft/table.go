@@ -50,6 +50,8 @@ type Table struct {
 	// pods are those that the kernel knows, by interface, and kinds what its sets are, by name.
 	pods  map[string]policy.Binding
 	kinds map[string]policy.SetKind
+	// denials are what the log's prefixes mean, by chain.
+	denials map[string]denials
 	// revoked are the flows in the kernel's sets of them, and until when.
 	revoked map[policy.Flow]time.Time
 }
@@ -94,12 +96,21 @@ func (t *Table) Set(want policy.Ruleset) (Drift, error) {
 	if t.revoked, err = t.readRevoked(); err != nil {
 		return drift, fmt.Errorf("setting the policy: %w", err)
 	}
-	t.pods, t.kinds, t.known = map[string]policy.Binding{}, make(map[string]policy.SetKind, len(want.Sets)), true
-	maps.Copy(t.pods, want.Pods)
-	for name, s := range want.Sets {
+	t.know(want)
+	return drift, nil
+}
+
+// know is what is remembered of the whole. mu is held.
+func (t *Table) know(r policy.Ruleset) {
+	t.pods, t.kinds, t.denials = map[string]policy.Binding{}, make(map[string]policy.SetKind, len(r.Sets)), make(map[string]denials, len(r.Chains))
+	maps.Copy(t.pods, r.Pods)
+	for name, s := range r.Sets {
 		t.kinds[name] = s.Kind
 	}
-	return drift, nil
+	for name, c := range r.Chains {
+		t.denials[name] = denialsOf(c)
+	}
+	t.known = true
 }
 
 // Apply makes the kernel hold what it holds and the delta, by one transaction. It costs what the delta costs; nothing is read. After an error the

@@ -1,0 +1,96 @@
+package nft
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/warren-mesh/warren/policy"
+	"github.com/warren-mesh/warren/policy/drops"
+)
+
+// TestDrops follows the log group while packets are dropped for every reason.
+func TestDrops(t *testing.T) {
+	const group = 5
+	l := build(t)
+	table := newTable(t, Options{LogGroup: group})
+	denyIn, denyHost := deny, port(policy.TCP, 80, 80, policy.Deny)
+	denyIn.ID = policy.RuleID{Tier: policy.NetworkPolicyTier, Namespace: "shop", Policy: "default-deny", Rule: -1}
+	denyHost.ID = policy.RuleID{Tier: policy.AdminTier, Policy: "no-nodes", Rule: 2, Name: "web"}
+	a := boundA("ingress-1", "")
+	a.Host = "egress-1"
+	set(t, table, ruleset(sets(), []policy.Chain{in(fromB6, denyIn), out(denyHost)}, a, boundB("", "")))
+	told := make(chan drops.Record, 100)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	ready := make(chan struct{})
+	node := l.node()
+	go func() {
+		ended <- node.within(func() error {
+			close(ready)
+			return drops.Follow(ctx, group, table, func(r drops.Record) { told <- r })
+		})
+	}()
+	<-ready
+	time.Sleep(patience)
+	for _, c := range []struct {
+		probe string
+		f     policy.SetKind
+		want  drops.Record
+	}{
+		{"world>a udp 81", policy.Addresses4, drops.Record{
+			From: netip.MustParseAddrPort("192.168.7.2:0"), To: netip.MustParseAddrPort("10.244.1.5:81"), Protocol: policy.UDP, In: "eth0", Out: ifA,
+			Direction: policy.Ingress, Interface: ifA, Reason: drops.ByRule, Rule: denyIn.ID,
+		}},
+		{"peer>a tcp 82", policy.Addresses6, drops.Record{
+			From: netip.MustParseAddrPort("[fd00:244:0:2::7]:0"), To: netip.MustParseAddrPort("[fd00:244:0:1::5]:82"), Protocol: policy.TCP, In: "warren0", Out: ifA,
+			Direction: policy.Ingress, Interface: ifA, Reason: drops.ByRule, Rule: denyIn.ID,
+		}},
+		{"a>node tcp 80", policy.Addresses4, drops.Record{
+			From: netip.MustParseAddrPort("10.244.1.5:0"), To: netip.MustParseAddrPort("192.168.7.1:80"), Protocol: policy.TCP, In: ifA,
+			Direction: policy.Egress, Interface: ifA, Reason: drops.ByRule, Rule: denyHost.ID,
+		}},
+		{"c>world icmp", policy.Addresses4, drops.Record{
+			From: netip.MustParseAddrPort("10.244.1.7:0"), To: netip.MustParseAddrPort("192.168.7.2:0"), Protocol: policy.ICMP, In: ifC, Out: "eth0",
+			Direction: policy.Egress, Interface: ifC, Reason: drops.NotBound,
+		}},
+		{"world>c tcp 80", policy.Addresses4, drops.Record{
+			From: netip.MustParseAddrPort("192.168.7.2:0"), To: netip.MustParseAddrPort("10.244.1.7:80"), Protocol: policy.TCP, In: "eth0", Out: ifC,
+			Direction: policy.Ingress, Interface: ifC, Reason: drops.NotBound,
+		}},
+	} {
+		if l.passes(c.f, c.probe) {
+			t.Fatalf("%s passes: this test proves nothing", c.probe)
+		}
+		select {
+		case got := <-told:
+			if since := time.Since(got.Time); since > 10*time.Second || since < -time.Second {
+				t.Errorf("%s: told of %v ago", c.probe, since)
+			}
+			ports := cmp.Comparer(func(a, b netip.AddrPort) bool {
+				return a.Addr() == b.Addr() && (a.Port() == b.Port() || a.Port() == 0 || b.Port() == 0)
+			})
+			if d := cmp.Diff(c.want, got, ports, cmpopts.IgnoreFields(drops.Record{}, "Time")); d != "" {
+				t.Errorf("%s (-want +got):\n%s", c.probe, d)
+			}
+		case <-time.After(3 * time.Second):
+			t.Fatalf("%s: nothing was told", c.probe)
+		}
+		for len(told) > 0 {
+			<-told // Repetitions.
+		}
+	}
+	stop()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("in the end: %v", err)
+		}
+	case <-time.After(3 * time.Second):
+		t.Error("it does not end")
+	}
+}
