@@ -21,8 +21,8 @@ func Previewed(policy metav1.Object) bool {
 	return policy.GetAnnotations()[StageAnnotation] == StagePreview
 }
 
-// Flow is a connection in the direction in which it began, after DNAT.
-type Flow struct {
+// Connection is one in the direction in which it began, after DNAT.
+type Connection struct {
 	Packet
 	// Host says that it is between a pod and the pod's own node.
 	Host bool
@@ -38,7 +38,7 @@ type Preview struct {
 
 // Cut is a flow that would be forbidden, and by which rule at which pod.
 type Cut struct {
-	Flow
+	Connection
 	Direction Direction
 	Pod       PodKey
 	By        RuleID
@@ -46,9 +46,9 @@ type Cut struct {
 
 // Preview says of each policy at the preview stage which flows it would cut: of NetworkPolicies by namespace and name, then of
 // ClusterNetworkPolicies by name.
-func (w World) Preview(flows []Flow) []Preview {
+func (w World) Preview(flows []Connection) []Preview {
 	w = w.about(flows)
-	flows = slices.DeleteFunc(slices.Clone(flows), func(f Flow) bool { return len(w.forbidden(f)) > 0 })
+	flows = slices.DeleteFunc(slices.Clone(flows), func(f Connection) bool { return len(w.forbidden(f)) > 0 })
 	var namespaced, cluster []Preview
 	for i, p := range w.Policies {
 		if Previewed(p) {
@@ -79,7 +79,7 @@ func withoutStage(m metav1.ObjectMeta) metav1.ObjectMeta {
 }
 
 // about leaves only the pods that flows are from or to. No other says anything of them, and there may be many.
-func (w World) about(flows []Flow) World {
+func (w World) about(flows []Connection) World {
 	ends := map[netip.Addr]bool{}
 	for _, f := range flows {
 		ends[f.From], ends[f.To] = true, true
@@ -91,7 +91,7 @@ func (w World) about(flows []Flow) World {
 }
 
 // cuts are what the world forbids of flows.
-func (w World) cuts(flows []Flow) []Cut {
+func (w World) cuts(flows []Connection) []Cut {
 	var cuts []Cut
 	for _, f := range flows {
 		cuts = append(cuts, w.forbidden(f)...)
@@ -100,7 +100,7 @@ func (w World) cuts(flows []Flow) []Cut {
 }
 
 // forbidden says at which ends a flow is forbidden, and by what.
-func (w World) forbidden(f Flow) []Cut {
+func (w World) forbidden(f Connection) []Cut {
 	var cuts []Cut
 	for _, end := range []struct {
 		direction Direction
@@ -108,7 +108,7 @@ func (w World) forbidden(f Flow) []Cut {
 	}{{Egress, w.podsAt(f.From)}, {Ingress, w.podsAt(f.To)}} {
 		for _, pod := range end.pods {
 			if allowed, by := w.Judge(pod.PodKey, end.direction, f.Packet, f.Host); !allowed {
-				cuts = append(cuts, Cut{Flow: f, Direction: end.direction, Pod: pod.PodKey, By: by})
+				cuts = append(cuts, Cut{Connection: f, Direction: end.direction, Pod: pod.PodKey, By: by})
 			}
 		}
 	}

@@ -31,10 +31,10 @@ func TestPreview(t *testing.T) {
 		np("x/web", "podSelector: {matchLabels: {app: web}}, ingress: [{ports: [{port: 80}]}]"),
 		previewed(np("x/client", "podSelector: {matchLabels: {app: client}}, policyTypes: [Egress, Ingress], egress: [{ports: [{port: 80}]}]")),
 		previewed(np("x/base", "podSelector: {matchLabels: {app: none}}"))))
-	flow := func(from, to string, protocol Protocol, port uint16, host bool) Flow {
-		return Flow{Packet{w.address(t, from), w.address(t, to), protocol, port}, host}
+	flow := func(from, to string, protocol Protocol, port uint16, host bool) Connection {
+		return Connection{Packet{w.address(t, from), w.address(t, to), protocol, port}, host}
 	}
-	flows := []Flow{
+	flows := []Connection{
 		flow("client", "web", TCP, 80, false),
 		flow("client", "web", TCP, 81, false), // forbidden already, by who is enforced
 		flow("client", "shop", TCP, 81, false),
