@@ -89,6 +89,10 @@ func TestJudgeClosedToWhatIsUnknown(t *testing.T) {
 		{"domain names, Accept", egress("Accept", "domainNames: [example.com]", ""), []judgement{{"out client > 198.51.100.7 tcp 80", next}}},
 		{"domain names, Deny", egress("Deny", "domainNames: [example.com]", ""), []judgement{{"out client > 198.51.100.7 tcp 80", no}}},
 		{"a selector", egress("Deny", unreadable, ""), []judgement{{"out client > 198.51.100.7 tcp 80", no}}},
+		{"a selector of pods", egress("Deny", "pods: {namespaceSelector: {}, podSelector: {matchExpressions: [{key: a, operator: Exists, values: [b]}]}}", ""), []judgement{
+			{"out client > 198.51.100.7 tcp 80", no},
+		}},
+		{"a selector of nodes", egress("Deny", "nodes: {matchLabels: {'no key': a}}", ""), []judgement{{"out client > 198.51.100.7 tcp 80", no}}},
 		{"a network", egress("Deny", "networks: [10.0.0.0/33]", ""), []judgement{{"out client > 198.51.100.7 tcp 80", no}}},
 		{"a protocol, Accept", egress("Accept", "namespaces: {}", ", protocols: [{}]"), []judgement{{"out client > shop tcp 80", next}}},
 		{"a protocol, Deny", egress("Deny", "namespaces: {}", ", protocols: [{}]"), []judgement{{"out client > shop icmp", no}}},
@@ -102,6 +106,10 @@ func TestJudgeClosedToWhatIsUnknown(t *testing.T) {
 		}},
 		{"a subject, Deny", cnp("c", BaselineTier, 1, "subject: {"+unreadable+"}, ingress: [{action: Deny, from: [{namespaces: {}}]}]"), []judgement{
 			{"in client > web tcp 80", "deny Baseline c 0"}, {"in 198.51.100.7 > web tcp 80", "allow"},
+		}},
+		{"a subject's pods, Pass", cnp("c", AdminTier, 1, "subject: {pods: {namespaceSelector: {matchExpressions: [{key: a, operator: In}]}, podSelector: {}}}, "+
+			"ingress: [{action: Pass, from: [{namespaces: {}}]}]"), []judgement{
+			{"in client > web tcp 80", no}, {"in 198.51.100.7 > web tcp 80", "allow"},
 		}},
 		{"a tier", both(np("x/p", "podSelector: {}, policyTypes: [Egress], egress: [{}]"),
 			"kind: ClusterNetworkPolicy\nmetadata: {name: c}\nspec: {tier: Later, subject: {namespaces: {}}, egress: [{action: Deny, to: [{namespaces: {}}]}]}"),

@@ -136,19 +136,15 @@ func (w World) why(subject PodKey, d Direction, p Packet, host bool, by RuleID) 
 	return w.whyDefault(q)
 }
 
+// whyCluster is of a rule of this world.
 func (w World) whyCluster(d Direction, by RuleID) string {
 	rule := fmt.Sprintf("%s[%d]", d, by.Rule)
 	if by.Name != "" {
 		rule += fmt.Sprintf(" %q", by.Name)
 	}
-	for _, p := range w.ClusterPolicies {
-		if p.Name != by.Policy {
-			continue
-		}
-		return fmt.Sprintf("ClusterNetworkPolicy %s in tier %s with priority %d, %s: %s",
-			by.Policy, by.Tier, p.Spec.Priority, rule, clusterRules(p, d)[by.Rule].action)
-	}
-	return fmt.Sprintf("ClusterNetworkPolicy %s in tier %s, %s", by.Policy, by.Tier, rule)
+	p := w.ClusterPolicies[slices.IndexFunc(w.ClusterPolicies, func(p *v1alpha2.ClusterNetworkPolicy) bool { return p.Name == by.Policy })]
+	return fmt.Sprintf("ClusterNetworkPolicy %s in tier %s with priority %d, %s: %s",
+		by.Policy, by.Tier, p.Spec.Priority, rule, clusterRules(p, d)[by.Rule].action)
 }
 
 // whyDefault tells a pod that no policy is about from one of which no rule says anything.

@@ -14,6 +14,7 @@ func TestExplain(t *testing.T) {
 	w := town().with(t, both(
 		np("x/web", "podSelector: {matchLabels: {app: web}}, ingress: [{ports: [{port: 443}]}, {from: [{ipBlock: {cidr: 10.0.0.0/8}}], ports: [{port: http}]}]"),
 		np("x/none", "podSelector: {}"),
+		np("x/out", "podSelector: {matchLabels: {app: web}}, policyTypes: [Egress]"),
 		np("y/none", "podSelector: {matchLabels: {app: other}}"),
 		cnp("guests", AdminTier, 7, "subject: {namespaces: {matchLabels: {team: b}}}, egress: [{name: no control plane, action: Deny, to: [{nodes: {}}]}]"),
 		cnp("base", BaselineTier, 1, "subject: {namespaces: {matchLabels: {kubernetes.io/metadata.name: z}}}, ingress: [{action: Deny, from: [{namespaces: {}}]}]")))
@@ -58,6 +59,19 @@ y/shop (10.0.1.2) to 192.0.2.2, icmp: denied
 x/host (192.0.2.1) to z/stray (10.0.2.1), tcp 80: allowed
   egress from x/host: allowed: it uses its node's network, where no policy applies
   ingress to z/stray: allowed: no rule of a policy that selects it decides
+`},
+		{"ICMP is each family's", pod("x", "client"), pod("y", "shop"), ICMP, 0, `
+x/client (10.0.0.1) to y/shop (10.0.1.2), icmp: allowed
+  egress from x/client: allowed: no policy selects it
+  ingress to y/shop: allowed: no policy selects it
+x/client (fd00::1) to y/shop (fd00:0:0:1::2), icmpv6: allowed
+  egress from x/client: allowed: no policy selects it
+  ingress to y/shop: allowed: no policy selects it
+`},
+		{"to the own node", pod("x", "web"), own, TCP, 10250, `
+x/web (10.0.0.2) to 192.0.2.1, tcp 10250: allowed
+  egress from x/web: allowed: NetworkPolicy always lets it reach its own node
+  ingress to 192.0.2.1: allowed: 192.0.2.1 is no pod
 `},
 		{"from the own node", own, pod("x", "web"), TCP, 80, `
 192.0.2.1 to x/web (10.0.0.2), tcp 80: allowed

@@ -13,7 +13,9 @@ import (
 func (e Explanation) String() string {
 	var told [][]Path
 	for _, p := range e.Paths {
-		at := slices.IndexFunc(told, func(same []Path) bool { return same[0].Egress == p.Egress && same[0].Ingress == p.Ingress })
+		at := slices.IndexFunc(told, func(same []Path) bool {
+			return same[0].Protocol == p.Protocol && same[0].Egress == p.Egress && same[0].Ingress == p.Ingress
+		})
 		if at < 0 {
 			told = append(told, []Path{p})
 			continue
