@@ -62,7 +62,7 @@ func (t *Tracker) Delete(flows []policy.Flow) (int, error) {
 	var errs []error
 	for _, f := range families {
 		n, err := t.handle.ConntrackDeleteFilters(netlink.ConntrackTable, f, these)
-		deleted += int(n) //nolint:gosec // of the flows that were given
+		deleted += int(n)
 		if err != nil {
 			errs = append(errs, err)
 		}

@@ -63,7 +63,7 @@ func parse(packet []byte) (headers, error) {
 	}
 	var h headers
 	var from, to netip.Addr
-	rest := packet
+	var rest []byte
 	switch version := packet[0] >> 4; version {
 	case ipv4.Version:
 		ip, err := ipv4.ParseHeader(packet)

@@ -2,6 +2,7 @@ package drops
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/florianl/go-nflog/v2"
@@ -12,13 +13,13 @@ import (
 // ip4 is an IPv4 header from 10.0.0.1 to 10.0.0.2, and ip6 an IPv6 header from fd00::1 to fd00::2.
 func ip4(protocol byte, rest ...byte) []byte {
 	h := []byte{0x45, 0, 0, 24, 0, 0, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2}
-	return append(h, rest...)
+	return slices.Concat(h, rest)
 }
 
 func ip6(protocol byte, rest ...byte) []byte {
 	h := make([]byte, 40)
 	h[0], h[5], h[6], h[8], h[23], h[24], h[39] = 0x60, 4, protocol, 0xfd, 1, 0xfd, 2
-	return append(h, rest...)
+	return slices.Concat(h, rest)
 }
 
 func TestParse(t *testing.T) {
