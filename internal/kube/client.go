@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
@@ -72,6 +73,8 @@ type Client struct {
 	reads kubernetes.Interface
 	// metadata reads too.
 	metadata metadata.Interface
+	// objects reads what need not be of a type that we know.
+	objects dynamic.Interface
 	// rows reads Nodes as rows of a table.
 	rows   rest.Interface
 	writes kubernetes.Interface
@@ -122,6 +125,9 @@ func newClient(config *rest.Config, o Options) (*Client, error) {
 		}
 	}
 	if client.metadata, err = metadata.NewForConfig(reads); err != nil {
+		return nil, fmt.Errorf("making a Kubernetes client: %w", err)
+	}
+	if client.objects, err = dynamic.NewForConfig(coreConfig(config, -1, 0)); err != nil {
 		return nil, fmt.Errorf("making a Kubernetes client: %w", err)
 	}
 	if client.rows, err = newRowClient(reads); err != nil {

@@ -17,9 +17,14 @@ import (
 const (
 	// reportingController names us in every Event.
 	reportingController = "warren.dev/warrend"
-	// reconciling and restoring are what was being done; the API wants that in every Event.
+	// reconciling, restoring and enforcing are what was being done; the API wants that in every Event.
 	reconciling = "Reconcile"
 	restoring   = "Restore"
+	enforcing   = "Enforce"
+	// reasonNotAsWritten is that of a policy of which something cannot be honoured.
+	reasonNotAsWritten = "NotAsWritten"
+	// maxActionBytes is the API's limit for an Event's action.
+	maxActionBytes = 128
 	// maxNoteBytes is the API's limit for an Event's note.
 	maxNoteBytes = 1024
 )
@@ -69,6 +74,25 @@ func (r *Recorder) Drift(note string, parts []string) {
 	r.write(Warning, "Drift", restoring+":"+strings.Join(parts, ","), note, nil)
 }
 
+// PolicyRef says which policy.
+type PolicyRef struct {
+	Kind            PolicyKind
+	Namespace, Name string
+	UID             string
+}
+
+// Policy writes an Event, as Event does, about a policy and not the Node: of which field of it what is not as written. The field is in its
+// action, so that another field is another Event.
+func (r *Recorder) Policy(p PolicyRef, field, note string) {
+	regarding := &corev1.ObjectReference{
+		APIVersion: networkPoliciesResource.GroupVersion().String(), Kind: string(p.Kind), Namespace: p.Namespace, Name: p.Name, UID: types.UID(p.UID),
+	}
+	if p.Kind == ClusterPolicyKind {
+		regarding.APIVersion = clusterPoliciesResource.GroupVersion().String()
+	}
+	r.recorder.Eventf(regarding, nil, string(Warning), reasonNotAsWritten, cutAction(enforcing+":"+field), "%s", cutNote(note))
+}
+
 func (r *Recorder) write(t EventType, reason, action, note string, related runtime.Object) {
 	// As kubelet does, with the name for the UID: it is found by `kubectl describe node`, and it needs no Node to exist yet.
 	regarding := &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: r.node, UID: types.UID(r.node)}
@@ -83,4 +107,9 @@ func cutNote(note string) string {
 	}
 	const dots = "..."
 	return strings.ToValidUTF8(note[:maxNoteBytes-len(dots)], "") + dots
+}
+
+// cutAction makes an action fit.
+func cutAction(action string) string {
+	return strings.ToValidUTF8(action[:min(len(action), maxActionBytes)], "")
 }

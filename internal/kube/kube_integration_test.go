@@ -55,6 +55,7 @@ func TestAPIServer(t *testing.T) {
 	t.Run("Events", s.testEvents)
 	t.Run("Pods of the own node", s.testPodsHere)
 	t.Run("all Nodes' and Pods' addresses", s.testSurvey)
+	t.Run("what policy reads", s.testPolicies)
 	t.Run("ServiceCIDRs", s.testServiceCIDRs)
 	t.Run("what an agent must not do", s.testForbidden)
 	t.Run("the API server goes and comes back", s.testRestart)

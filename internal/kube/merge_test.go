@@ -87,7 +87,7 @@ func newTwoStreams(t *testing.T) *twoStreams {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, item := range items.(*seenNodeList).Items {
+	for _, item := range items.(*seenList).Items {
 		two.nodes.set(item.(*seenNode))
 	}
 	return two
@@ -258,7 +258,7 @@ func TestTwoStreamsBeginTogether(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if changed, ask := two.nodes.set(items.(*seenNodeList).Items[0].(*seenNode)); !changed || ask {
+		if changed, ask := two.nodes.set(items.(*seenList).Items[0].(*seenNode)); !changed || ask {
 			t.Errorf("what the restored store has is taken over: %v, and read again: %v", changed, ask)
 		}
 		two.watch(t, "5", "5").Stop()

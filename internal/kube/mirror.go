@@ -12,18 +12,18 @@ import (
 type mirror[T metav1.Object] struct {
 	// set and remove say whether they changed anything that we read; changed is called once for each event or list that did.
 	set     func(T) bool
-	remove  func(name string) bool
+	remove  func(key string) bool
 	changed func()
-	// names are those of all that was set and not removed. Only the reflector uses them.
-	names map[string]struct{}
+	// keys are those of all that was set and not removed. Only the reflector uses them.
+	keys map[string]struct{}
 	// synced is closed when the first list was taken over.
 	synced chan struct{}
 }
 
 var _ cache.ReflectorStore = (*mirror[metav1.Object])(nil)
 
-func newMirror[T metav1.Object](changed func(), set func(T) bool, remove func(name string) bool) *mirror[T] {
-	return &mirror[T]{set: set, remove: remove, changed: changed, names: map[string]struct{}{}, synced: make(chan struct{})}
+func newMirror[T metav1.Object](changed func(), set func(T) bool, remove func(key string) bool) *mirror[T] {
+	return &mirror[T]{set: set, remove: remove, changed: changed, keys: map[string]struct{}{}, synced: make(chan struct{})}
 }
 
 // Add implements cache.ReflectorStore.
@@ -44,8 +44,9 @@ func (m *mirror[T]) Delete(obj any) error {
 	if err != nil {
 		return err
 	}
-	delete(m.names, o.GetName())
-	if m.remove(o.GetName()) {
+	key := keyOf(o)
+	delete(m.keys, key)
+	if m.remove(key) {
 		m.changed()
 	}
 	return nil
@@ -53,8 +54,8 @@ func (m *mirror[T]) Delete(obj any) error {
 
 // Replace implements cache.ReflectorStore: what is not in the list is gone, seen or not.
 func (m *mirror[T]) Replace(list []any, _ string) error {
-	before, changed := m.names, false
-	m.names = make(map[string]struct{}, len(list))
+	before, changed := m.keys, false
+	m.keys = make(map[string]struct{}, len(list))
 	for _, obj := range list {
 		one, err := m.put(obj)
 		if err != nil {
@@ -62,9 +63,9 @@ func (m *mirror[T]) Replace(list []any, _ string) error {
 		}
 		changed = changed || one
 	}
-	for name := range before {
-		if _, ok := m.names[name]; !ok {
-			changed = m.remove(name) || changed
+	for key := range before {
+		if _, ok := m.keys[key]; !ok {
+			changed = m.remove(key) || changed
 		}
 	}
 	select {
@@ -86,8 +87,16 @@ func (m *mirror[T]) put(obj any) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	m.names[o.GetName()] = struct{}{}
+	m.keys[keyOf(o)] = struct{}{}
 	return m.set(o), nil
+}
+
+// keyOf is an object's name, after its namespace and a slash where it has one.
+func keyOf(o metav1.Object) string {
+	if o.GetNamespace() == "" {
+		return o.GetName()
+	}
+	return o.GetNamespace() + "/" + o.GetName()
 }
 
 func as[T metav1.Object](obj any) (T, error) {

@@ -221,7 +221,7 @@ func (s *server) testPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, item := range listed.(*seenNodeList).Items {
+	for _, item := range listed.(*seenList).Items {
 		if n := item.(*seenNode); len(n.grants.prefixes) == 2 {
 			got = append(got, n.Name)
 		}

@@ -107,15 +107,15 @@ func (n *seenNode) DeepCopyObject() runtime.Object {
 	return &again
 }
 
-// seenNodeList is a list of them.
-type seenNodeList struct {
+// seenList is a list of what is kept of objects.
+type seenList struct {
 	metav1.TypeMeta
 	metav1.ListMeta
 	Items []runtime.Object
 }
 
 // DeepCopyObject implements runtime.Object.
-func (l *seenNodeList) DeepCopyObject() runtime.Object {
+func (l *seenList) DeepCopyObject() runtime.Object {
 	again := *l
 	again.Items = append([]runtime.Object(nil), l.Items...)
 	return &again

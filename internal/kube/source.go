@@ -80,7 +80,7 @@ func (s *nodeSource) Watch(o metav1.ListOptions) (apiwatch.Interface, error) {
 // ListWithContext reads all Nodes whole, page by page, so that not all of them are in memory at once. It reads what the API server has
 // now, whatever the resource version asked for.
 func (s *nodeSource) ListWithContext(ctx context.Context, _ metav1.ListOptions) (runtime.Object, error) {
-	list, bare := &seenNodeList{}, map[string]struct{}{}
+	list, bare := &seenList{}, map[string]struct{}{}
 	for page := (metav1.ListOptions{Limit: s.page}); ; page.Continue = list.Continue {
 		nodes, err := s.list(ctx, page)
 		if err != nil {

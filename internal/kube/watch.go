@@ -93,6 +93,16 @@ func (w *watch) hasSynced() bool {
 	}
 }
 
+// settled says whether it has synced, or never will: what it follows is not served.
+func (w *watch) settled() bool {
+	select {
+	case <-w.hopeless:
+		return w.hasSynced() || !errors.Is(w.reason, ErrDenied)
+	default:
+		return w.hasSynced()
+	}
+}
+
 // wait waits for synced. The error says what the API server last answered.
 func (w *watch) wait(ctx context.Context) error {
 	if w.hasSynced() {
