@@ -22,6 +22,7 @@ import (
 	"github.com/warren-mesh/warren/mesh/guard"
 	"github.com/warren-mesh/warren/mesh/route"
 	"github.com/warren-mesh/warren/mesh/wg"
+	"github.com/warren-mesh/warren/policy/nft"
 )
 
 func uninstallCommand(client func() *socket.Client) *cobra.Command {
@@ -29,7 +30,7 @@ func uninstallCommand(client func() *socket.Client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "uninstall",
 		Short: "Remove all that Warren put on this node: pods lose their network, and the node its key",
-		Long: `uninstall removes Warren's routes, links (the WireGuard device and the pods' interfaces), its nftables table, its accepts in
+		Long: `uninstall removes Warren's routes, links (the WireGuard device and the pods' interfaces), its nftables tables, its accepts in
 the host's firewall, and its files. It finds them by their marks (route protocol 87, link aliases that begin with
 "warren.dev/", nftables comments) and names, so that nothing of anybody else is touched. Stop the agent first.`,
 		Args: cobra.NoArgs,
@@ -78,13 +79,14 @@ func uninstall(p places) (removed []string, err error) {
 		func() ([]string, error) { return install.Remove(p.cniConfDir, p.cniBinDir) },
 		func() ([]string, error) { return removeLanes(runDir) },
 		route.Remove,
+		nft.Remove,
 		guard.Remove,
 		func() ([]string, error) {
 			return removeFiles(filepath.Join(p.stateDir, journal.Folder), journal.FileName, journal.TempName)
 		},
 		func() ([]string, error) {
 			return removeFiles(p.stateDir, "key", ".key-*.tmp", checkpoint.FileName, checkpoint.TempName,
-				checkpoint.SupplyName, checkpoint.SupplyTempName, clock.FileName, clock.TempName)
+				checkpoint.SupplyName, checkpoint.SupplyTempName, checkpoint.PolicyName, checkpoint.PolicyTempName, clock.FileName, clock.TempName)
 		},
 		func() ([]string, error) { return removeFiles(cni.TombstoneDir(p.socket), "*") },
 		func() ([]string, error) {

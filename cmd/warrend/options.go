@@ -25,7 +25,7 @@ import (
 type Options struct {
 	nodeName, kubeconfig, wireguard, iface, listenPort, mtu text
 	clusterCIDR, serviceCIDR, natExclude, natOutgoing       text
-	ipam, blockIdle                                         text
+	ipam, blockIdle, policy                                 text
 	stateDir, socket, metrics, logLevel, logFormat          text
 	cniConfDir, cniBinDir                                   text
 }
@@ -63,7 +63,8 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 		"destinations out of the cluster that pods reach with their own addresses all the same, comma-separated; other nodes' addresses never are")
 	add(&o.ipam, "ipam", "source", ipamNodeCIDR, "where pods' addresses come from: node-cidr (the Node's spec.podCIDRs) or pools (blocks of IPPools)")
 	add(&o.blockIdle, "block-idle", "duration", "10m", "with --ipam=pools, how long a block is empty before it is returned, 1s to 24h")
-	add(&o.stateDir, "state-dir", "folder", "/var/lib/warren", "folder for the node's key, the leases, the last good plan, what is known of pools and the clock's record, readable by root only")
+	add(&o.policy, "policy", "bool", "true", "whether NetworkPolicies and ClusterNetworkPolicies are enforced: true or false (which takes their rules away)")
+	add(&o.stateDir, "state-dir", "folder", "/var/lib/warren", "folder for the node's key, the leases, the last good plan, what is known of pools, the pods' rules and the clock's record, readable by root only")
 	add(&o.socket, "socket", "file", socket.DefaultPath, "unix socket for the command line and the CNI plugin, open to root only")
 	add(&o.cniConfDir, "cni-conf-dir", "folder", install.DefaultConfDir, "folder for the CNI configuration, written when pods can have a network (empty: none is written)")
 	add(&o.cniBinDir, "cni-bin-dir", "folder", install.DefaultBinDir, "folder to install the CNI plugin in, from beside warrend (empty: it is not installed)")
@@ -106,6 +107,7 @@ func (o *Options) Validate() (Config, error) {
 			NoNAT:              !v.boolean("nat-outgoing", o.natOutgoing.value),
 			Pools:              v.ipam(o.ipam.value) == ipamPools,
 			BlockIdle:          v.duration("block-idle", o.blockIdle.value, time.Second, 24*time.Hour),
+			Policy:             v.boolean("policy", o.policy.value),
 			StateDir:           v.path("state-dir", o.stateDir.value),
 			Socket:             v.path("socket", o.socket.value),
 			CNIConfDir:         v.optionalPath("cni-conf-dir", o.cniConfDir.value),

@@ -34,6 +34,7 @@ func TestDefaults(t *testing.T) {
 		NodeName: "n1", WireGuard: wg.Auto, Interface: "warren0", ListenPort: 51820,
 		ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("fd00:10:244::/48")},
 		BlockIdle:    10 * time.Minute,
+		Policy:       true,
 		StateDir:     "/var/lib/warren", Socket: "/run/warren/agent.sock", CNIConfDir: "/etc/cni/net.d", CNIBinDir: "/opt/cni/bin", MetricsBindAddress: "127.0.0.1:9586",
 	}
 	if diff := cmp.Diff(want, got.Agent, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {

@@ -51,6 +51,8 @@ func (n *Node) StartAgent(ctx context.Context, args ...string) error {
 	defer log.Close()
 	// Not bound to ctx: it runs until it is stopped.
 	cmd := n.Command(context.WithoutCancel(ctx), cmp.Or(n.program, "warrend"), n.agentArgs(n.kubeconfig, args)...)
+	// By the environment: an agent of before there was such a flag does not mind.
+	cmd.Env = append(cmd.Env, "WARREN_POLICY="+strconv.FormatBool(n.lab.options.Policy))
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for who started us
 	if err := cmd.Start(); err != nil {

@@ -52,6 +52,8 @@ type Options struct {
 	WireGuard string
 	// ListenPort is the agents' --listen-port; 0 is 51820.
 	ListenPort uint16
+	// Policy has the agents enforce policies. Then pods need Pod objects: [Node.AddPodLike].
+	Policy bool
 	// AgentArgs go to every agent.
 	AgentArgs []string
 	// UnderlayMTU is in bytes; 0 is 1500.

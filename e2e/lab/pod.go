@@ -14,7 +14,7 @@ import (
 	"github.com/warren-mesh/warren/mesh"
 )
 
-// Pod is one pod of a node, in namespaces of its own. It has no Pod object.
+// Pod is one pod of a node, in namespaces of its own. It has a Pod object only if it was added by [Node.AddPodLike].
 type Pod struct {
 	Host
 	Node *Node
@@ -24,6 +24,8 @@ type Pod struct {
 	// their capabilities.
 	sandbox *sandbox
 	asks    map[string]any
+	// object says that it has a Pod object.
+	object bool
 }
 
 // podNamespace is where pods of a lab are said to be that nothing else is said of.
@@ -170,7 +172,11 @@ func (p *Pod) Remove() error {
 	n.lab.mu.Lock()
 	n.pods = slices.DeleteFunc(n.pods, func(other *Pod) bool { return other == p })
 	n.lab.mu.Unlock()
-	if err := errors.Join(p.detach(), p.echo.Close(), p.ns.Close(), n.lab.saveState()); err != nil {
+	var gone error
+	if p.object {
+		gone = p.unregister(context.Background())
+	}
+	if err := errors.Join(p.detach(), gone, p.echo.Close(), p.ns.Close(), n.lab.saveState()); err != nil {
 		return fmt.Errorf("removing pod %s/%s: %w", n.Name, p.Name, err)
 	}
 	return nil

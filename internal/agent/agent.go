@@ -44,8 +44,10 @@ type Agent struct {
 	// residents are the node's pods; podEvents is where they are told of, nil until the API server can be.
 	residents residents
 	// holdings are the node's blocks.
-	holdings  holdings
-	podEvents atomic.Pointer[kube.Recorder]
+	holdings holdings
+	// enforcement is of policy.
+	enforcement enforcement
+	podEvents   atomic.Pointer[kube.Recorder]
 	// problem is what the last reconcile failed with.
 	problem problem
 
@@ -107,6 +109,9 @@ func Run(ctx context.Context, config Config, logger *zap.Logger) error {
 	if err != nil {
 		return err
 	}
+	if err := a.restorePolicy(); err != nil {
+		return err
+	}
 	if last != nil {
 		a.restore(*last, guarded)
 	}
@@ -115,6 +120,7 @@ func Run(ctx context.Context, config Config, logger *zap.Logger) error {
 	group.Go(func() error { a.residents.loop.Run(ctx); return nil })
 	group.Go(func() error { return a.serveHTTP(ctx) })
 	group.Go(func() error { return a.mesh(ctx) })
+	group.Go(func() error { return a.police(ctx) })
 	err = group.Wait()
 	a.keeper.flush()
 	if err != nil && !errors.Is(err, context.Canceled) {
@@ -142,6 +148,9 @@ func start(config Config, logger *zap.Logger) (*Agent, error) {
 	a.keeper = newKeeper(checkpoint.New(config.StateDir), logger, a.metrics)
 	if a.guard, err = guard.New(guard.Options{OnMessage: counted(&a.sent.guard, func(int) {})}); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening nftables: %w", err), a.close())
+	}
+	if err = a.openPolicy(); err != nil {
+		return nil, errors.Join(err, a.close())
 	}
 	if err = a.openPods(); err != nil {
 		return nil, errors.Join(err, a.close())
@@ -176,7 +185,7 @@ func (a *Agent) close() error {
 	if a.device != nil {
 		errs = append(errs, a.device.Close())
 	}
-	errs = append(errs, a.residents.close())
+	errs = append(errs, a.residents.close(), a.enforcement.close())
 	return errors.Join(errs...)
 }
 

@@ -33,8 +33,10 @@ type Config struct {
 	Pools bool
 	// BlockIdle is how long a block has nobody's address before it is returned.
 	BlockIdle time.Duration
-	StateDir  string
-	Socket    string
+	// Policy says that NetworkPolicies and ClusterNetworkPolicies are enforced.
+	Policy   bool
+	StateDir string
+	Socket   string
 	// CNIConfDir and CNIBinDir are where the container runtime finds the CNI configuration and plugin; empty: nothing is put there.
 	CNIConfDir, CNIBinDir string
 	// MetricsBindAddress is address:port; empty is none.

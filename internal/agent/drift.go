@@ -52,10 +52,17 @@ func (a *Agent) drift(parts []string) {
 	if len(parts) == 0 {
 		return
 	}
+	a.tellDrift(parts)
+}
+
+// tellDrift tells of what was put right. Before the API server is asked there is nobody to write an Event.
+func (a *Agent) tellDrift(parts []string) {
 	a.metrics.drift.WithLabelValues(parts[0]).Inc()
 	note := "put right what somebody else had changed on this node: " + strings.Join(parts, ", ")
 	a.logger.Warn(note+"; find out who did, or it will come again", zap.Strings("parts", parts))
-	a.events.Drift(note, parts)
+	if events := a.podEvents.Load(); events != nil {
+		events.Drift(note, parts)
+	}
 }
 
 // peers is how many the plan has.

@@ -26,6 +26,7 @@ type metrics struct {
 	calls              *prometheus.HistogramVec
 	// callFailures are of those.
 	callFailures *prometheus.CounterVec
+	policy       policyMetrics
 }
 
 func newMetrics(a *Agent) *metrics {
@@ -60,6 +61,7 @@ func newMetrics(a *Agent) *metrics {
 			Name: "warren_cni_failures_total", Help: "Calls of the CNI plugin that were answered with an error.",
 		}, []string{"command"}),
 	}
+	m.policy = newPolicyMetrics(m.registry)
 	m.registry.MustRegister(m.duration, m.failures, m.syncs, m.publishes, m.publishFailures, m.wireguard, m.rtnetlink, m.drift,
 		m.checkpoints, m.checkpointFailures, m.calls, m.callFailures,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), kernelCollector{a})
@@ -119,7 +121,7 @@ type kernelCollector struct{ agent *Agent }
 // Describe implements prometheus.Collector.
 func (c kernelCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{peersDesc, refusedDesc, waitingDesc, handshakeDesc, receiveDesc, transmitDesc, stoppedDesc,
-		stoppedNDesc, droppedDesc, upDesc, leasesDesc, poolDesc} {
+		stoppedNDesc, droppedDesc, upDesc, leasesDesc, poolDesc, policyHeldDesc, policyEvaluationsDesc} {
 		ch <- d
 	}
 }
@@ -133,6 +135,7 @@ func (c kernelCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
 	}
 	c.collectResult(gauge)
+	c.collectPolicy(gauge, count)
 	for _, use := range c.agent.poolUses() {
 		gauge(leasesDesc, float64(use.Leased), use.Prefix.String(), use.Pool)
 		gauge(poolDesc, float64(use.Size), use.Prefix.String(), use.Pool)

@@ -77,6 +77,9 @@ func (a *Agent) openPods() error {
 	a.logger.Info("the leases are open", zap.String("file", leases.Path()), zap.Int("leases", len(leases.Leases())))
 	r.leases = leases
 	options := pods.Options{Leases: leases, Guard: a.guard, Network: a.podNetwork, OnFull: a.poolFull}
+	if a.config.Policy {
+		options.Policy = &a.enforcement.bonds
+	}
 	if a.config.Pools {
 		options.Source, options.Grow = a.podSource, a.grow
 	}

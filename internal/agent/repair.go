@@ -30,7 +30,10 @@ func (a *Agent) repair(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	go a.repairGuard(ctx, tables)
+	go a.followTables(ctx, tables, a.guard.Watch, func() {
+		a.guard.Forget()
+		a.reconcileLoop.Trigger()
+	})
 	before, err := a.underlayAddresses()
 	if err != nil {
 		return err
@@ -70,27 +73,26 @@ func (a *Agent) forgetPaths(context.Context) error {
 	return nil
 }
 
-// repairGuard follows the tables of nftables until ctx ends: where that breaks off, it begins anew, and looks at what it missed.
-func (a *Agent) repairGuard(ctx context.Context, changed <-chan struct{}) {
+// followTables follows tables of nftables until ctx ends, and tells of each change: where that breaks off, it begins anew, and tells of what it
+// may have missed.
+func (a *Agent) followTables(ctx context.Context, changed <-chan struct{}, watch func(context.Context) (<-chan struct{}, error), tell func()) {
 	var watching problem
 	for {
 		for range changed {
-			a.guard.Forget()
-			a.reconcileLoop.Trigger()
+			tell()
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(time.Second):
 		}
-		again, err := a.guard.Watch(ctx)
+		again, err := watch(ctx)
 		if began, _ := watching.update(err); began {
 			a.logger.Error("nftables tells of changes no more; trying again each second, and audits find them until then", zap.Error(err))
 		}
 		if err == nil {
 			changed = again
-			a.guard.Forget()
-			a.reconcileLoop.Trigger()
+			tell()
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/warren-mesh/warren/internal/podnet"
 	"github.com/warren-mesh/warren/ipam"
 	"github.com/warren-mesh/warren/ipam/journal"
+	"github.com/warren-mesh/warren/policy"
 )
 
 // Network is what pods get here.
@@ -33,10 +34,22 @@ type Guard interface {
 	RemovePod(link string) error
 }
 
+// Policy lets nothing to a pod or from it before the rules that apply are in the kernel.
+type Policy interface {
+	// Bind returns when they are.
+	Bind(ctx context.Context, l policy.Local) error
+	Unbind(link string)
+}
+
+// bindTimeout bounds the wait for that: of a pod that the API server cannot tell of now, it comes to nothing.
+const bindTimeout = 10 * time.Second
+
 // Options are what Pods needs.
 type Options struct {
 	Leases *journal.Store
 	Guard  Guard
+	// Policy may be nil: nothing is enforced.
+	Policy Policy
 	// Network says what pods get now, or why they get nothing yet.
 	Network func() (Network, error)
 	// Source says where a pod's addresses come from; nil: from the network's CIDRs. ipam.ErrLater: that cannot be said now.
@@ -109,6 +122,10 @@ func (p *Pods) add(ctx context.Context, c call) ([]byte, error) {
 	if err != nil {
 		return nil, types.NewError(types.ErrTryAgainLater, "pods get no network yet", err.Error())
 	}
+	if p.options.Policy != nil && c.Pod.Name == "" {
+		return nil, types.NewError(types.ErrInvalidEnvironmentVariables, "policy is enforced here, and no policy can be of a container without a pod",
+			"CNI_ARGS have no K8S_POD_NAMESPACE and K8S_POD_NAME")
+	}
 	defer p.wires.lock(c.wire())()
 	if held, ok := p.options.Leases.Lease(c.Key); ok && !sameWire(held.Request, c.Request) {
 		return nil, types.NewError(types.ErrInvalidEnvironmentVariables, fmt.Sprintf("container %s is of pod %s/%s", c.ContainerID,
@@ -120,7 +137,7 @@ func (p *Pods) add(ctx context.Context, c call) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		wired, err := p.wire(lease, network, c.mac)
+		wired, err := p.wire(ctx, lease, network, c.mac)
 		if err == nil {
 			return result(c, lease, wired, network)
 		}
@@ -142,8 +159,8 @@ func (p *Pods) add(ctx context.Context, c call) ([]byte, error) {
 	}
 }
 
-// wire makes a lease's wire while the lease goes to the disk. If either fails, neither is left.
-func (p *Pods) wire(lease ipam.Lease, network Network, mac net.HardwareAddr) (podnet.Result, error) {
+// wire makes a lease's wire while the lease goes to the disk, and waits for the pod's rules. If any of it fails, nothing is left.
+func (p *Pods) wire(ctx context.Context, lease ipam.Lease, network Network, mac net.HardwareAddr) (podnet.Result, error) {
 	synced := make(chan error, 1)
 	go func() { synced <- p.options.Leases.Sync() }()
 	s := p.spec(lease, network.MTU)
@@ -152,6 +169,9 @@ func (p *Pods) wire(lease ipam.Lease, network Network, mac net.HardwareAddr) (po
 	if err == nil {
 		p.options.OnStep("guard")
 		failed := errors.Join(p.options.Guard.AddPod(wired.HostLink, wired.PodMAC), <-synced)
+		if failed == nil {
+			failed = p.bind(ctx, lease, wired.HostLink)
+		}
 		if failed != nil {
 			err = errors.Join(failed, p.unwire(s))
 		}
@@ -160,6 +180,24 @@ func (p *Pods) wire(lease ipam.Lease, network Network, mac net.HardwareAddr) (po
 	}
 	p.options.OnStep("answer")
 	return wired, err
+}
+
+// bind waits until a pod's rules are in the kernel.
+func (p *Pods) bind(ctx context.Context, lease ipam.Lease, link string) error {
+	if p.options.Policy == nil {
+		return nil
+	}
+	p.options.OnStep("policy")
+	namespace, name := wiredAs(lease.Request)
+	ctx, cancel := context.WithTimeout(ctx, bindTimeout)
+	defer cancel()
+	err := p.options.Policy.Bind(ctx, policy.Local{
+		Interface: link, PodKey: policy.PodKey{Namespace: namespace, Name: name}, Addresses: lease.Addresses,
+	})
+	if err != nil {
+		return types.NewError(types.ErrTryAgainLater, "it is not known yet which policies apply to the pod", err.Error())
+	}
+	return nil
 }
 
 // unwire takes a wire away, for which the kernel mostly waits; meanwhile the guard forgets it. What it may still hold in the end is of a link
@@ -172,6 +210,9 @@ func (p *Pods) unwire(s podnet.Spec) error {
 	}()
 	err := podnet.Detach(s.Namespace, s.Name, s.Interface)
 	<-forgotten
+	if err == nil && p.options.Policy != nil {
+		p.options.Policy.Unbind(podnet.HostLink(s.Namespace, s.Name, s.Interface))
+	}
 	return err
 }
 

@@ -1,0 +1,76 @@
+package agent
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/warren-mesh/warren/internal/kube"
+	"github.com/warren-mesh/warren/policy/nft"
+)
+
+// policyMetrics are how long policy takes, and what the kernel is asked for it.
+type policyMetrics struct {
+	events   *prometheus.HistogramVec
+	elements prometheus.Histogram
+	duration prometheus.Histogram
+	failures prometheus.Counter
+}
+
+func newPolicyMetrics(registry *prometheus.Registry) policyMetrics {
+	m := policyMetrics{
+		events: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "warren_policy_event_seconds", Help: "Time from when an object was heard of to when the kernel held what followed, by the object's kind.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
+		}, []string{"kind"}),
+		elements: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "warren_policy_transaction_elements", Help: "Elements of sets that came or went in one transaction.",
+			Buckets: prometheus.ExponentialBuckets(1, 4, 10),
+		}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "warren_policy_transaction_seconds", Help: "Time that one transaction took.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
+		}),
+		failures: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "warren_policy_transaction_failures_total", Help: "Transactions that the kernel refused.",
+		}),
+	}
+	registry.MustRegister(m.events, m.elements, m.duration, m.failures)
+	return m
+}
+
+// policed is told of a change that the kernel holds by now.
+func (m *metrics) policed(c *kube.PolicyChange) {
+	m.policy.events.WithLabelValues(string(c.Kind)).Observe(time.Since(c.Since).Seconds())
+}
+
+func (m *metrics) transacted(t nft.Transaction) {
+	if t.Err != nil {
+		m.policy.failures.Inc()
+		return
+	}
+	m.policy.elements.Observe(float64(t.Elements))
+	m.policy.duration.Observe(t.Duration.Seconds())
+}
+
+var (
+	policyHeldDesc        = desc("warren_policy_objects", "What policy is made of on this node.", "what")
+	policyEvaluationsDesc = desc("warren_policy_selector_evaluations_total", "Times that labels were held against a selector.")
+)
+
+func (c kernelCollector) collectPolicy(gauge, count func(*prometheus.Desc, float64, ...string)) {
+	e := &c.agent.enforcement
+	if e.table == nil {
+		return
+	}
+	e.mu.Lock()
+	s := e.index.Stats()
+	e.mu.Unlock()
+	for what, n := range map[string]int{
+		"pods": s.Pods, "policies": s.Policies, "selectors": s.Selectors, "sets": s.Sets, "members": s.Members, "ranges": s.Ranges,
+		"chains": s.Chains, "rules": s.Rules, "local pods": s.Locals,
+	} {
+		gauge(policyHeldDesc, float64(n), what)
+	}
+	count(policyEvaluationsDesc, float64(s.Evaluations))
+}
