@@ -10,6 +10,7 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -129,8 +130,18 @@ func (h *hostile) tokensOfOthers(ctx context.Context, t *testing.T) {
 	}
 	_, err = agent.CoreV1().Secrets("kube-system").List(ctx, metav1.ListOptions{})
 	h.forbidden(t, agent1+" reads Secrets", err)
-	_, err = agent.CoreV1().Pods("kube-system").Watch(ctx, metav1.ListOptions{})
-	h.forbidden(t, agent1+" watches Pods", err)
+	// It reads Pods and policies, all of them, and writes none.
+	patch := []byte(`{"metadata":{"labels":{"app":"trusted"}}}`)
+	for _, part := range []string{"", "status"} {
+		_, err = agent.CoreV1().Pods("kube-system").Patch(ctx, pod.Name, types.MergePatchType, patch, metav1.PatchOptions{}, part)
+		h.forbidden(t, agent1+" labels a Pod "+part, err)
+	}
+	_, err = agent.CoreV1().Namespaces().Patch(ctx, "kube-system", types.MergePatchType, patch, metav1.PatchOptions{})
+	h.forbidden(t, agent1+" labels a Namespace", err)
+	policies := agent.NetworkingV1().NetworkPolicies("default")
+	_, err = policies.Create(ctx, &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "open"}}, metav1.CreateOptions{})
+	h.forbidden(t, agent1+" makes a NetworkPolicy", err)
+	h.forbidden(t, agent1+" deletes NetworkPolicies", policies.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}))
 	h.forbidden(t, agent1+" deletes a Pod", agent.CoreV1().Pods("kube-system").Delete(ctx, pod.Name, metav1.DeleteOptions{}))
 	_, err = agent.CoreV1().Pods("kube-system").Create(ctx, pod, metav1.CreateOptions{})
 	h.forbidden(t, agent1+" makes a Pod", err)
