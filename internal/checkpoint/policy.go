@@ -1,17 +1,13 @@
 package checkpoint
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
-	"sync"
 
-	"github.com/warren-mesh/warren/internal/owned"
 	"github.com/warren-mesh/warren/policy"
 )
 
@@ -27,55 +23,35 @@ const (
 // PolicyStore keeps the rules of a node's pods, so that after a reboot those that were known have them while the API server is away. Its methods may
 // be called concurrently.
 type PolicyStore struct {
-	dir, node string
-
-	mu sync.Mutex // guards known, and that one write follows another
-	// known is what the file holds; nil where that is not known.
-	known []byte
+	record
+	node string
 }
 
 // NewPolicy is a store of a node, in a folder. Nothing is read or written yet.
 func NewPolicy(dir, node string) *PolicyStore {
-	return &PolicyStore{dir: filepath.Clean(dir), node: node}
+	return &PolicyStore{node: node, record: record{
+		dir: filepath.Clean(dir), name: PolicyName, magic: policyMagic, what: "record of policy", holds: "the rules of the pods",
+	}}
 }
 
-// Path is where the file is.
-func (s *PolicyStore) Path() string { return filepath.Join(s.dir, PolicyName) }
-
 // Load reads the file. The error is fs.ErrNotExist where there is none, and says what is wrong with one that cannot be used.
-func (s *PolicyStore) Load() (policy.Ruleset, error) {
-	content, _, err := owned.Read("record of policy", s.Path(), fileMode, MaxSize)
+func (s *PolicyStore) Load() (rules policy.Ruleset, err error) {
+	var saved savedPolicy
+	err = s.load(&saved, func() error {
+		if err := ofNode(saved.Node, s.node); err != nil {
+			return err
+		}
+		rules = saved.rules()
+		return whole(rules)
+	})
 	if err != nil {
 		return policy.Ruleset{}, err
-	}
-	rules, err := s.decode(content)
-	if err != nil {
-		return policy.Ruleset{}, fmt.Errorf("reading %s: %w", s.Path(), err)
 	}
 	return rules, nil
 }
 
 // Save writes the file where it holds something else.
-func (s *PolicyStore) Save(rules policy.Ruleset) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	content, err := s.encode(rules)
-	if err == nil && len(content) > MaxSize {
-		err = fmt.Errorf("they have %d bytes, more than the %d that are read", len(content), MaxSize)
-	}
-	if err != nil {
-		return fmt.Errorf("writing the rules of the pods: %w", err)
-	}
-	if bytes.Equal(content, s.known) {
-		return nil
-	}
-	s.known = nil
-	if _, err := write(s.dir, PolicyName, content); err != nil {
-		return fmt.Errorf("writing the rules of the pods: %w", err)
-	}
-	s.known = content
-	return nil
-}
+func (s *PolicyStore) Save(rules policy.Ruleset) error { return s.save(s.saved(rules)) }
 
 // What the file holds: everything in the order of its names.
 type (
@@ -93,7 +69,7 @@ type (
 	}
 )
 
-func (s *PolicyStore) encode(rules policy.Ruleset) ([]byte, error) {
+func (s *PolicyStore) saved(rules policy.Ruleset) savedPolicy {
 	saved := savedPolicy{Node: s.node}
 	for _, name := range slices.Sorted(maps.Keys(rules.Sets)) {
 		set := rules.Sets[name]
@@ -108,22 +84,10 @@ func (s *PolicyStore) encode(rules policy.Ruleset) ([]byte, error) {
 	for _, name := range slices.Sorted(maps.Keys(rules.Pods)) {
 		saved.Pods = append(saved.Pods, rules.Pods[name])
 	}
-	body, err := json.Marshal(saved)
-	return sealAs(policyMagic, append(body, '\n')), err
+	return saved
 }
 
-func (s *PolicyStore) decode(content []byte) (policy.Ruleset, error) {
-	body, err := unseal(policyMagic, content)
-	if err != nil {
-		return policy.Ruleset{}, err
-	}
-	var saved savedPolicy
-	if err := parse(body, &saved); err != nil {
-		return policy.Ruleset{}, fmt.Errorf("parsing it: %w", err)
-	}
-	if saved.Node != s.node {
-		return policy.Ruleset{}, fmt.Errorf("it is of node %.64q, and this is %s", saved.Node, s.node)
-	}
+func (saved savedPolicy) rules() policy.Ruleset {
 	rules := policy.Ruleset{Sets: map[string]policy.Set{}, Chains: map[string]policy.Chain{}, Pods: map[string]policy.Binding{}}
 	for _, one := range saved.Sets {
 		set := policy.Set{Name: one.Name, Kind: one.Kind, Ranges: one.Ranges}
@@ -141,7 +105,7 @@ func (s *PolicyStore) decode(content []byte) (policy.Ruleset, error) {
 	for _, b := range saved.Pods {
 		rules.Pods[b.Interface] = b
 	}
-	return rules, whole(rules)
+	return rules
 }
 
 // whole is an error where something names what is not there.

@@ -1,17 +1,13 @@
 package checkpoint
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
 
-	"github.com/warren-mesh/warren/internal/owned"
 	"github.com/warren-mesh/warren/ipam"
 )
 
@@ -27,52 +23,35 @@ const (
 // SupplyStore keeps what a node knew last of pools and of its blocks, so that its pods get addresses while the API server is away. Its
 // methods may be called concurrently.
 type SupplyStore struct {
-	dir, node string
-
-	mu sync.Mutex // guards known, and that one write follows another
-	// known is what the file holds; nil where that is not known.
-	known []byte
+	record
+	node string
 }
 
 // NewSupply is a store of a node, in a folder. Nothing is read or written yet.
 func NewSupply(dir, node string) *SupplyStore {
-	return &SupplyStore{dir: filepath.Clean(dir), node: node}
+	return &SupplyStore{node: node, record: record{
+		dir: filepath.Clean(dir), name: SupplyName, magic: supplyMagic, what: "record of pools", holds: "what is known of pools",
+	}}
 }
 
-// Path is where the file is.
-func (s *SupplyStore) Path() string { return filepath.Join(s.dir, SupplyName) }
-
 // Load reads the file. The error is fs.ErrNotExist where there is none, and says what is wrong with one that cannot be used.
-func (s *SupplyStore) Load() (ipam.Supply, error) {
-	content, _, err := owned.Read("record of pools", s.Path(), fileMode, MaxSize)
+func (s *SupplyStore) Load() (supply ipam.Supply, err error) {
+	var saved savedSupply
+	err = s.load(&saved, func() (err error) {
+		if err := ofNode(saved.Node, s.node); err != nil {
+			return err
+		}
+		supply, err = saved.supply()
+		return err
+	})
 	if err != nil {
 		return ipam.Supply{}, err
-	}
-	supply, err := s.decode(content)
-	if err != nil {
-		return ipam.Supply{}, fmt.Errorf("reading %s: %w", s.Path(), err)
 	}
 	return supply, nil
 }
 
 // Save writes the file where it holds something else.
-func (s *SupplyStore) Save(supply ipam.Supply) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	content, err := s.encode(supply)
-	if err != nil {
-		return fmt.Errorf("writing what is known of pools: %w", err)
-	}
-	if bytes.Equal(content, s.known) {
-		return nil
-	}
-	s.known = nil
-	if _, err := write(s.dir, SupplyName, content); err != nil {
-		return fmt.Errorf("writing what is known of pools: %w", err)
-	}
-	s.known = content
-	return nil
-}
+func (s *SupplyStore) Save(supply ipam.Supply) error { return s.save(s.saved(supply)) }
 
 // What the file holds. Selectors are as `kubectl -l` has them; a pool without Namespaces selects none.
 type (
@@ -105,7 +84,7 @@ type (
 	}
 )
 
-func (s *SupplyStore) encode(supply ipam.Supply) ([]byte, error) {
+func (s *SupplyStore) saved(supply ipam.Supply) savedSupply {
 	saved := savedSupply{Node: s.node, Reserved: supply.Reserved}
 	for _, p := range supply.Pools {
 		one := savedPool{
@@ -123,22 +102,10 @@ func (s *SupplyStore) encode(supply ipam.Supply) ([]byte, error) {
 			CIDR: b.CIDR, Pool: b.Pool, Node: b.Node, NodeUID: b.NodeUID, MeshAddress: b.MeshAddress, Created: b.Created.UTC(),
 		})
 	}
-	body, err := json.Marshal(saved)
-	return sealAs(supplyMagic, append(body, '\n')), err
+	return saved
 }
 
-func (s *SupplyStore) decode(content []byte) (ipam.Supply, error) {
-	body, err := unseal(supplyMagic, content)
-	if err != nil {
-		return ipam.Supply{}, err
-	}
-	var saved savedSupply
-	if err := parse(body, &saved); err != nil {
-		return ipam.Supply{}, fmt.Errorf("parsing it: %w", err)
-	}
-	if saved.Node != s.node {
-		return ipam.Supply{}, fmt.Errorf("it is of node %.64q, and this is %s", saved.Node, s.node)
-	}
+func (saved savedSupply) supply() (ipam.Supply, error) {
 	supply := ipam.Supply{Reserved: saved.Reserved}
 	for _, one := range saved.Pools {
 		pool, err := one.pool()
