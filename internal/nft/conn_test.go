@@ -4,24 +4,19 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
-	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/warren-mesh/warren/internal/nft/nfttest"
 )
 
 // open opens a socket in a network namespace that is the test's own and ends with its thread.
 func open(t *testing.T) *Conn {
 	t.Helper()
-	if unix.Geteuid() != 0 {
-		t.Skip("needs root: it makes network namespaces")
-	}
-	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Fatalf("making a network namespace: %v", err)
-	}
+	nfttest.Isolate(t)
 	c, err := Open()
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/warren-mesh/warren/internal/nft/nfttest"
 	"github.com/warren-mesh/warren/mesh"
 )
 
@@ -24,9 +25,9 @@ func TestNoGap(t *testing.T) {
 			stop := make(chan struct{})
 			var sent [2]atomic.Uint64
 			ended := make(chan error)
-			node := &host{t: t, pid: unix.Gettid()} // The test's thread, not the process: only the thread is in the namespace.
-			go func() { ended <- l.pod.within(func() error { return stream(s.peer, &sent[0], stop) }) }()
-			go func() { ended <- node.within(func() error { return stream(s.peer, &sent[1], stop) }) }()
+			node := &host{&nfttest.Host{T: t, PID: unix.Gettid()}} // The test's thread, not the process: only the thread is in the namespace.
+			go func() { ended <- l.pod.Within(func() error { return stream(s.peer, &sent[0], stop) }) }()
+			go func() { ended <- node.Within(func() error { return stream(s.peer, &sent[1], stop) }) }()
 
 			for i := range 300 {
 				set(t, g, variants()[i%len(variants())])

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/warren-mesh/warren/internal/nft/nfttest"
 	"github.com/warren-mesh/warren/mesh"
 )
 
@@ -40,41 +41,41 @@ func TestDropped(t *testing.T) { //nolint:tparallel // its cases are enough at o
 	}{
 		{
 			name:    "pod under another pod's address",
-			prepare: func(_ *testing.T, l *lab) { l.pod.run("ip addr add %s6/%d dev eth0", l.side.pod, l.bits) },
-			send:    func(l *lab) { _, _ = l.pod.try(l.ping(l.side.peer, l.side.pod+"6")) },
+			prepare: func(_ *testing.T, l *lab) { l.pod.Run("ip addr add %s6/%d dev eth0", l.side.pod, l.bits) },
+			send:    func(l *lab) { _, _ = l.pod.Try(l.ping(l.side.peer, l.side.pod+"6")) },
 			arrived: func(l *lab) int { return l.peer.seen("probes") },
 			counter: func(c Counters) Counter { return c.PodSpoof },
 		},
 		{
 			name:    "pod under the mesh address",
-			prepare: func(_ *testing.T, l *lab) { l.pod.run("ip addr add %s/%d dev eth0", l.mesh, l.bits) },
-			send:    func(l *lab) { _, _ = l.pod.try(l.ping(l.side.peer, l.mesh)) },
+			prepare: func(_ *testing.T, l *lab) { l.pod.Run("ip addr add %s/%d dev eth0", l.mesh, l.bits) },
+			send:    func(l *lab) { _, _ = l.pod.Try(l.ping(l.side.peer, l.mesh)) },
 			arrived: func(l *lab) int { return l.peer.seen("probes") },
 			counter: func(c Counters) Counter { return c.PodSpoof },
 		},
 		{
 			name:    "peer under an address of this node",
-			prepare: func(_ *testing.T, l *lab) { l.peer.run("ip addr add %s6/%d dev eth0", l.side.pod, l.bits) },
-			send:    func(l *lab) { _, _ = l.peer.try(l.ping(l.side.pod, l.side.pod+"6")) },
+			prepare: func(_ *testing.T, l *lab) { l.peer.Run("ip addr add %s6/%d dev eth0", l.side.pod, l.bits) },
+			send:    func(l *lab) { _, _ = l.peer.Try(l.ping(l.side.pod, l.side.pod+"6")) },
 			arrived: func(l *lab) int { return l.pod.seen("probes") },
 			counter: func(c Counters) Counter { return c.Spoofed },
 		},
 		{
 			name:    "peer under an address of no pod",
-			prepare: func(_ *testing.T, l *lab) { l.peer.run("ip addr add %s/%d dev eth0", outside[l.family], l.bits) },
-			send:    func(l *lab) { _, _ = l.peer.try(l.ping(l.side.pod, outside[l.family])) },
+			prepare: func(_ *testing.T, l *lab) { l.peer.Run("ip addr add %s/%d dev eth0", outside[l.family], l.bits) },
+			send:    func(l *lab) { _, _ = l.peer.Try(l.ping(l.side.pod, outside[l.family])) },
 			arrived: func(l *lab) int { return l.pod.seen("probes") },
 			counter: func(c Counters) Counter { return c.Spoofed },
 		},
 		{
 			name:    "peer through this node to the world",
-			send:    func(l *lab) { _, _ = l.peer.try(l.ping(l.world, l.side.peer)) },
+			send:    func(l *lab) { _, _ = l.peer.Try(l.ping(l.world, l.side.peer)) },
 			arrived: func(l *lab) int { return l.lan.seen("probes") },
 			counter: func(c Counters) Counter { return c.Transit },
 		},
 		{
 			name:    "peer through this node to its neighbours",
-			send:    func(l *lab) { _, _ = l.peer.try(l.ping(l.side.lan, l.side.peer)) },
+			send:    func(l *lab) { _, _ = l.peer.Try(l.ping(l.side.lan, l.side.peer)) },
 			arrived: func(l *lab) int { return l.lan.seen("probes") },
 			counter: func(c Counters) Counter { return c.Transit },
 		},
@@ -84,49 +85,49 @@ func TestDropped(t *testing.T) { //nolint:tparallel // its cases are enough at o
 				run(t, `nft 'table inet tap { counter probes { }; chain in { type filter hook input priority 0; ip daddr %s counter name probes; }; }'`, sides["IPv4"].node)
 				run(t, `nft 'add rule inet tap in ip6 daddr %s counter name probes'`, sides["IPv6"].node)
 			},
-			send:    func(l *lab) { _, _ = l.peer.try(l.ping(l.node, l.side.peer)) },
-			arrived: func(l *lab) int { return count(l.pod.t, run(l.pod.t, "nft list counter inet tap probes")) },
+			send:    func(l *lab) { _, _ = l.peer.Try(l.ping(l.node, l.side.peer)) },
+			arrived: func(l *lab) int { return count(l.pod.T, run(l.pod.T, "nft list counter inet tap probes")) },
 			counter: func(c Counters) Counter { return c.Transit },
 		},
 		{
 			name:    "peer through this node by a DNAT",
 			prepare: func(t *testing.T, l *lab) { l.dnat(t, l.mesh, l.side.lan) },
-			send:    func(l *lab) { _, _ = l.peer.try(l.ping(l.mesh, l.side.peer)) },
+			send:    func(l *lab) { _, _ = l.peer.Try(l.ping(l.mesh, l.side.peer)) },
 			arrived: func(l *lab) int { return l.lan.seen("probes") },
 			counter: func(c Counters) Counter { return c.Transit },
 		},
 		{
 			name:    "pod's address from the underlay",
-			prepare: func(_ *testing.T, l *lab) { l.lan.run("ip addr add %s/%d dev lo", l.side.peer, l.bits) },
-			send:    func(l *lab) { _, _ = l.lan.try(l.ping(l.side.pod, l.side.peer)) },
+			prepare: func(_ *testing.T, l *lab) { l.lan.Run("ip addr add %s/%d dev lo", l.side.peer, l.bits) },
+			send:    func(l *lab) { _, _ = l.lan.Try(l.ping(l.side.pod, l.side.peer)) },
 			arrived: func(l *lab) int { return l.pod.seen("probes") },
 			counter: func(c Counters) Counter { return c.Foreign },
 		},
 		{
 			name:    "forwarded in clear",
 			prepare: noLane,
-			send:    func(l *lab) { _, _ = l.pod.try(l.ping(l.side.peer, "")) },
+			send:    func(l *lab) { _, _ = l.pod.Try(l.ping(l.side.peer, "")) },
 			arrived: atLAN,
 			counter: func(c Counters) Counter { return c.Clear },
 		},
 		{
 			name:    "sent by the node in clear",
 			prepare: noLane,
-			send:    func(l *lab) { _, _ = try(l.ping(l.side.peer, "")) },
+			send:    func(l *lab) { _, _ = nfttest.Try(l.ping(l.side.peer, "")) },
 			arrived: atLAN,
 			counter: func(c Counters) Counter { return c.Clear },
 		},
 		{
 			name:    "forwarded in clear after a DNAT",
 			prepare: func(t *testing.T, l *lab) { noLane(t, l); l.dnat(t, l.service, l.side.peer) },
-			send:    func(l *lab) { _, _ = l.pod.try(l.ping(l.service, "")) },
+			send:    func(l *lab) { _, _ = l.pod.Try(l.ping(l.service, "")) },
 			arrived: atLAN,
 			counter: func(c Counters) Counter { return c.Clear },
 		},
 		{
 			name:    "sent by the node in clear after a DNAT",
 			prepare: func(t *testing.T, l *lab) { noLane(t, l); l.dnat(t, l.service, l.side.peer) },
-			send:    func(l *lab) { _, _ = try(l.ping(l.service, "")) },
+			send:    func(l *lab) { _, _ = nfttest.Try(l.ping(l.service, "")) },
 			arrived: atLAN,
 			counter: func(c Counters) Counter { return c.Clear },
 		},
@@ -138,7 +139,7 @@ func TestDropped(t *testing.T) { //nolint:tparallel // its cases are enough at o
 		},
 		{
 			name: "a pod's answer to the underlay in clear",
-			send: func(l *lab) { _, _ = l.lan.try(l.ping(l.side.pod, l.side.lan)) },
+			send: func(l *lab) { _, _ = l.lan.Try(l.ping(l.side.pod, l.side.lan)) },
 			// The question comes from here; only the answer would come in.
 			arrived: atLAN,
 			counter: func(c Counters) Counter { return c.Clear },
@@ -180,7 +181,7 @@ func TestDropped(t *testing.T) { //nolint:tparallel // its cases are enough at o
 
 // stray lets the pod send a SYN-ACK that answers nothing.
 func (l *lab) stray(to string) {
-	err := l.pod.within(func() error {
+	err := l.pod.Within(func() error {
 		conn, err := net.Dial(map[string]string{"ip": "ip4:tcp", "ip6": "ip6:tcp"}[l.family], to)
 		if err != nil {
 			return err
@@ -192,6 +193,6 @@ func (l *lab) stray(to string) {
 		return err
 	})
 	if err != nil {
-		l.pod.t.Fatal(err)
+		l.pod.T.Fatal(err)
 	}
 }

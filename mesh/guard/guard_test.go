@@ -4,13 +4,13 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/warren-mesh/warren/internal/nft/nfttest"
 	"github.com/warren-mesh/warren/mesh"
 )
 
@@ -42,26 +42,9 @@ func TestTable(t *testing.T) {
 				setPods(t, g, map[string]net.HardwareAddr{"wrp1": {2, 0, 0, 0, 0, 1}, "wrp2": {2, 0, 0, 0, 0, 2}})
 			}
 			set(t, g, want)
-			golden(t, "testdata/"+name+".nft", run(t, list))
+			nfttest.Golden(t, "testdata/"+name+".nft", run(t, list))
 			run(t, "nft list ruleset | nft -c -f -") // nft takes what it lists: no name is a word of its own.
 		})
-	}
-}
-
-// golden compares with a file. WARREN_UPDATE=1 writes the file.
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	if os.Getenv("WARREN_UPDATE") != "" {
-		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), got); d != "" {
-		t.Errorf("%s (-want +got):\n%s", file, d)
 	}
 }
 
@@ -103,7 +86,7 @@ func TestCountersSurvive(t *testing.T) {
 	run(t, "ip route del %s dev warren0", l.peers)
 	g := newGuard(t)
 	set(t, g, dual())
-	_, _ = try(l.ping(l.side.peer, ""))
+	_, _ = nfttest.Try(l.ping(l.side.peer, ""))
 	counters := func() Counters {
 		c, err := g.Counters()
 		if err != nil {
@@ -160,7 +143,7 @@ func TestRepair(t *testing.T) {
 			whole := run(t, list)
 			run(t, `handle=$(nft -a list chain inet warren-mesh egress | sed -n "s/.*daddr 10.244.0.0.*handle //p")
 				nft "$(echo '%s' | sed s/HANDLE/$handle/)"`, tamper)
-			if out, _ := try(list); out == whole {
+			if out, _ := nfttest.Try(list); out == whole {
 				t.Fatal("nothing was broken: this test proves nothing")
 			}
 			g.Forget()

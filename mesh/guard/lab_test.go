@@ -2,35 +2,20 @@ package guard
 
 import (
 	"fmt"
-	"os/exec"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/warren-mesh/warren/internal/nft/nfttest"
 	"github.com/warren-mesh/warren/mesh"
 )
 
 // namespace gives the test a network namespace of its own, which ends with its thread.
 func namespace(t *testing.T) {
 	t.Helper()
-	isolate(t)
+	nfttest.Isolate(t)
 	run(t, "ip link set lo up")
-}
-
-func isolate(tb testing.TB) {
-	tb.Helper()
-	if unix.Geteuid() != 0 {
-		tb.Skip("needs root: it makes network namespaces")
-	}
-	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		tb.Fatalf("making a network namespace: %v", err)
-	}
 }
 
 // newGuard makes a guard in the test's namespace.
@@ -55,82 +40,23 @@ func set(t *testing.T, g *Guard, want mesh.Guard) {
 	}
 }
 
-// try runs a shell command in the test's namespace.
-func try(command string) (string, error) {
-	out, err := exec.Command("timeout", "20", "sh", "-ec", command).CombinedOutput()
-	return string(out), err
-}
-
-// run is try, of what has to succeed.
+// run runs a shell command in the test's namespace, which has to succeed.
 func run(t *testing.T, command string, args ...any) string {
 	t.Helper()
-	command = fmt.Sprintf(command, args...)
-	out, err := try(command)
-	if err != nil {
-		t.Fatalf("%s\n%v\n%s", command, err, out)
-	}
-	return out
+	return nfttest.Run(t, command, args...)
 }
 
-// host is another machine: a network namespace with a process in it that keeps it.
-type host struct {
-	t   *testing.T
-	pid int
-}
+// host is another machine.
+type host struct{ *nfttest.Host }
 
 func newHost(t *testing.T) *host {
 	t.Helper()
-	keeper := exec.Command("sleep", "600")
-	keeper.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	if err := keeper.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = keeper.Process.Kill()
-		_ = keeper.Wait() // It was killed, and says so.
-	})
-	h := &host{t: t, pid: keeper.Process.Pid}
-	h.run("ip link set lo up; " + quiet)
-	return h
+	return &host{nfttest.NewHost(t, quiet)}
 }
 
 // quiet lets nothing but the guard drop packets.
 const quiet = `sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.default.router_solicitations=0 \
 	net.ipv4.conf.all.accept_local=1 net.ipv4.icmp_ratelimit=0`
-
-func (h *host) try(command string) (string, error) {
-	return try(fmt.Sprintf("nsenter -t %d -n sh -ec '%s'", h.pid, command))
-}
-
-func (h *host) run(command string, args ...any) string {
-	h.t.Helper()
-	command = fmt.Sprintf(command, args...)
-	out, err := h.try(command)
-	if err != nil {
-		h.t.Fatalf("%s\n%v\n%s", command, err, out)
-	}
-	return out
-}
-
-// within calls f on a thread in the host's namespace and waits for it.
-func (h *host) within(f func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // And never unlocked: the thread ends with the goroutine.
-		done <- func() error {
-			fd, err := unix.Open(fmt.Sprintf("/proc/%d/ns/net", h.pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = unix.Close(fd) }()
-			if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
-				return err
-			}
-			return f()
-		}()
-	}()
-	return <-done
-}
 
 // tap counts what comes in, before anything else sees it: probes (pings, TCP, UDP), and packets with a pod's address.
 const tap = `table inet tap {
@@ -148,14 +74,14 @@ const tap = `table inet tap {
 	}
 }`
 
-func (h *host) tap() { h.t.Helper(); h.run("echo \"%s\" | nft -f -", tap) }
+func (h *host) tap() { h.T.Helper(); h.Run("echo \"%s\" | nft -f -", tap) }
 
 var packets = regexp.MustCompile(`packets (\d+)`)
 
 // seen reads one of the tap's counters.
 func (h *host) seen(counter string) int {
-	h.t.Helper()
-	return count(h.t, h.run("nft list counter inet tap %s", counter))
+	h.T.Helper()
+	return count(h.T, h.Run("nft list counter inet tap %s", counter))
 }
 
 func count(t *testing.T, list string) int {
@@ -210,23 +136,23 @@ func build(t *testing.T, s *side) *lab {
 	l := &lab{side: s, pod: newHost(t), peer: newHost(t), lan: newHost(t)}
 	ip := "ip " + map[string]string{"ip": "-4", "ip6": "-6"}[s.family]
 	prefix := map[string]string{"ip": "24", "ip6": "64"}[s.family]
-	run(t, "ip link add wrp1 type veth peer name eth0 netns %d; ip link set wrp1 up", l.pod.pid)
-	run(t, "ip link add warren0 address 02:00:00:00:00:01 type veth peer name eth0 address 02:00:00:00:00:01 netns %d", l.peer.pid)
+	run(t, "ip link add wrp1 type veth peer name eth0 netns %d; ip link set wrp1 up", l.pod.PID)
+	run(t, "ip link add warren0 address 02:00:00:00:00:01 type veth peer name eth0 address 02:00:00:00:00:01 netns %d", l.peer.PID)
 	run(t, "ip link set warren0 arp off up; ip addr add %s/%d dev warren0", s.mesh, s.bits)
-	run(t, "ip link add eth0 type veth peer name eth0 netns %d; ip link set eth0 up; ip addr add %s/%s dev eth0", l.lan.pid, s.node, prefix)
+	run(t, "ip link add eth0 type veth peer name eth0 netns %d; ip link set eth0 up; ip addr add %s/%s dev eth0", l.lan.PID, s.node, prefix)
 
-	l.pod.run("ip link set eth0 up; ip addr add %s/%d dev eth0", s.pod, s.bits)
+	l.pod.Run("ip link set eth0 up; ip addr add %s/%d dev eth0", s.pod, s.bits)
 	if s.family == "ip" {
 		run(t, "ip addr add 169.254.1.1/32 dev wrp1")
-		l.pod.run("ip route add 169.254.1.1 dev eth0; ip route add default via 169.254.1.1")
+		l.pod.Run("ip route add 169.254.1.1 dev eth0; ip route add default via 169.254.1.1")
 	} else {
 		run(t, "ip addr add fe80::1/64 dev wrp1")
-		l.pod.run("ip route add default via fe80::1 dev eth0")
+		l.pod.Run("ip route add default via fe80::1 dev eth0")
 	}
-	l.peer.run("ip link set eth0 arp off up; ip addr add %s/%d dev eth0; ip addr add %s/%d dev eth0", s.peerMesh, s.bits, s.peer, s.bits)
-	l.peer.run("%s route add default dev eth0", ip)
-	l.lan.run("ip link set eth0 up; ip addr add %s/%s dev eth0; ip addr add %s/%d dev lo", s.lan, prefix, s.world, s.bits)
-	l.lan.run("%s route add %s via %s", ip, s.own, s.node)
+	l.peer.Run("ip link set eth0 arp off up; ip addr add %s/%d dev eth0; ip addr add %s/%d dev eth0", s.peerMesh, s.bits, s.peer, s.bits)
+	l.peer.Run("%s route add default dev eth0", ip)
+	l.lan.Run("ip link set eth0 up; ip addr add %s/%s dev eth0; ip addr add %s/%d dev lo", s.lan, prefix, s.world, s.bits)
+	l.lan.Run("%s route add %s via %s", ip, s.own, s.node)
 	run(t, "%s route add %s dev wrp1 proto 87 src %s; %s route add %s dev warren0 src %s", ip, s.pod, s.mesh, ip, s.peers, s.mesh)
 	run(t, "%s route add default via %s", ip, s.lan)
 	for _, h := range []*host{l.pod, l.peer, l.lan} {

@@ -32,9 +32,9 @@ func TestNAT(t *testing.T) {
 			t.Run(family+"/"+c.name, func(t *testing.T) {
 				t.Parallel()
 				l := build(t, s)
-				l.lan.run(`nft "add counter inet tap pod; add counter inet tap node; add rule inet tap in %s saddr %s icmp type echo-request counter name pod; add rule inet tap in %s saddr %s icmp type echo-request counter name node"`,
+				l.lan.Run(`nft "add counter inet tap pod; add counter inet tap node; add rule inet tap in %s saddr %s icmp type echo-request counter name pod; add rule inet tap in %s saddr %s icmp type echo-request counter name node"`,
 					s.family, s.pod, s.family, s.node)
-				l.lan.run(`nft "add rule inet tap in %s saddr %s icmpv6 type echo-request counter name pod; add rule inet tap in %s saddr %s icmpv6 type echo-request counter name node"`,
+				l.lan.Run(`nft "add rule inet tap in %s saddr %s icmpv6 type echo-request counter name pod; add rule inet tap in %s saddr %s icmpv6 type echo-request counter name node"`,
 					s.family, s.pod, s.family, s.node)
 				want := dual()
 				c.change(&want)
@@ -42,14 +42,14 @@ func TestNAT(t *testing.T) {
 				set(t, g, want)
 				for to, source := range map[string]string{s.world: c.world, s.lan: c.other} {
 					for _, one := range []string{"pod", "node"} {
-						n := delta(func() int { return l.lan.seen(one) }, func() { l.pod.run("%s", s.ping(to, "")) })
+						n := delta(func() int { return l.lan.seen(one) }, func() { l.pod.Run("%s", s.ping(to, "")) })
 						if (n > 0) != (one == source) {
 							t.Errorf("to %s: %d packets with the %s's address, want those of the %s's", to, n, one, source)
 						}
 					}
 				}
 				for _, to := range []string{s.peer, s.peerMesh, s.node, s.mesh} { // which are no matter of this
-					l.pod.run("%s", s.ping(to, ""))
+					l.pod.Run("%s", s.ping(to, ""))
 				}
 				// A packet that no NAT touches does not get out in another way.
 				l.stray(s.lan)
@@ -71,10 +71,10 @@ func TestPorts(t *testing.T) {
 			t.Parallel()
 			l := build(t, s)
 			set(t, newGuard(t), dual())
-			l.lan.run(`nft "add counter inet tap same; add counter inet tap flows; add rule inet tap in udp dport 5000-5099 counter name flows; add rule inet tap in udp sport 40000 counter name same"`)
+			l.lan.Run(`nft "add counter inet tap same; add counter inet tap flows; add rule inet tap in udp dport 5000-5099 counter name flows; add rule inet tap in udp sport 40000 counter name same"`)
 			const flows = 20
 			for i := range flows {
-				if err := l.pod.within(func() error {
+				if err := l.pod.Within(func() error {
 					d := net.Dialer{LocalAddr: &net.UDPAddr{Port: 40000}}
 					conn, err := d.Dial("udp", net.JoinHostPort(s.world, strconv.Itoa(5000+i)))
 					if err != nil {

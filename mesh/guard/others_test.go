@@ -46,21 +46,21 @@ func TestOthers(t *testing.T) {
 				l := build(t, s)
 				run(t, "%s", f.make)
 				before := run(t, "nft list ruleset")
-				if _, err := l.peer.try(l.ping(l.side.pod, l.side.peer)); err == nil {
+				if _, err := l.peer.Try(l.ping(l.side.pod, l.side.peer)); err == nil {
 					t.Fatal("the firewall lets everything through: this test proves nothing")
 				}
 				g := newGuard(t)
 				set(t, g, dual())
 				passes := func() {
 					t.Helper()
-					l.pod.run("%s", l.ping(l.side.peer, ""))
-					l.pod.run("%s", l.ping(l.world, ""))
-					l.peer.run("%s", l.ping(l.side.pod, l.side.peer))
+					l.pod.Run("%s", l.ping(l.side.peer, ""))
+					l.pod.Run("%s", l.ping(l.world, ""))
+					l.peer.Run("%s", l.ping(l.side.pod, l.side.peer))
 				}
 				passes()
 
 				run(t, "%s", f.flush)
-				if _, err := l.peer.try(l.ping(l.side.pod, l.side.peer)); err == nil {
+				if _, err := l.peer.Try(l.ping(l.side.pod, l.side.peer)); err == nil {
 					t.Fatal("the firewall lets everything through: this test proves nothing")
 				}
 				g.Forget()

@@ -3,6 +3,8 @@ package guard
 import (
 	"net"
 	"testing"
+
+	"github.com/warren-mesh/warren/internal/nft/nfttest"
 )
 
 // TestPasses sends what the guard has to let through, and looks at what it looks like on the other side.
@@ -17,21 +19,21 @@ func TestPasses(t *testing.T) {
 				to   string
 				from string
 			}{
-				{"pod to the peer's pod", l.pod.try, s.peer, ""},
-				{"pod to the peer's mesh address", l.pod.try, s.peerMesh, ""},
-				{"pod to its own node", l.pod.try, s.node, ""},
-				{"pod to its node's mesh address", l.pod.try, s.mesh, ""},
-				{"pod to another node's address", l.pod.try, s.lan, ""},
-				{"pod to the world", l.pod.try, s.world, ""},
-				{"pod to itself", l.pod.try, s.pod, ""},
-				{"node to its pod", try, s.pod, ""},
-				{"node to its mesh address", try, s.mesh, ""},
-				{"node to the peer's pod", try, s.peer, ""},
-				{"node to the peer's pod, from its own address", try, s.peer, s.node},
-				{"node to the world", try, s.world, ""},
-				{"peer to the pod", l.peer.try, s.pod, s.peer},
-				{"peer to the mesh address", l.peer.try, s.mesh, s.peerMesh},
-				{"underlay to the node", l.lan.try, s.node, ""},
+				{"pod to the peer's pod", l.pod.Try, s.peer, ""},
+				{"pod to the peer's mesh address", l.pod.Try, s.peerMesh, ""},
+				{"pod to its own node", l.pod.Try, s.node, ""},
+				{"pod to its node's mesh address", l.pod.Try, s.mesh, ""},
+				{"pod to another node's address", l.pod.Try, s.lan, ""},
+				{"pod to the world", l.pod.Try, s.world, ""},
+				{"pod to itself", l.pod.Try, s.pod, ""},
+				{"node to its pod", nfttest.Try, s.pod, ""},
+				{"node to its mesh address", nfttest.Try, s.mesh, ""},
+				{"node to the peer's pod", nfttest.Try, s.peer, ""},
+				{"node to the peer's pod, from its own address", nfttest.Try, s.peer, s.node},
+				{"node to the world", nfttest.Try, s.world, ""},
+				{"peer to the pod", l.peer.Try, s.pod, s.peer},
+				{"peer to the mesh address", l.peer.Try, s.mesh, s.peerMesh},
+				{"underlay to the node", l.lan.Try, s.node, ""},
 			} {
 				if out, err := c.on(s.ping(c.to, c.from)); err != nil {
 					t.Errorf("%s: %v\n%s", c.name, err, out)
@@ -51,16 +53,16 @@ func TestSourceOnLane(t *testing.T) {
 			l := build(t, s)
 			set(t, newGuard(t), dual())
 			l.dnat(t, s.service, s.peer)
-			l.lan.run("ip route add %s via %s", s.service, s.node)
-			l.peer.run(`nft "add counter inet tap fromMesh; add rule inet tap in %s saddr %s counter name fromMesh"`, s.family, s.mesh)
+			l.lan.Run("ip route add %s via %s", s.service, s.node)
+			l.peer.Run(`nft "add counter inet tap fromMesh; add rule inet tap in %s saddr %s counter name fromMesh"`, s.family, s.mesh)
 			fromMesh := func() int { return l.peer.seen("fromMesh") }
 			if n := delta(fromMesh, func() { run(t, "%s", s.ping(s.service, "")) }); n == 0 {
 				t.Error("the node's packet to a service has another source than the mesh address")
 			}
-			if n := delta(fromMesh, func() { l.lan.run("%s", s.ping(s.service, "")) }); n == 0 {
+			if n := delta(fromMesh, func() { l.lan.Run("%s", s.ping(s.service, "")) }); n == 0 {
 				t.Error("the packet of somebody outside to a service has another source than the mesh address")
 			}
-			if n := delta(fromMesh, func() { l.pod.run("%s", s.ping(s.service, "")) }); n != 0 {
+			if n := delta(fromMesh, func() { l.pod.Run("%s", s.ping(s.service, "")) }); n != 0 {
 				t.Error("the pod's packet to a service has lost the pod's address")
 			}
 		})
@@ -77,18 +79,18 @@ func TestSegmentSize(t *testing.T) {
 			run(t, "ip link set warren0 mtu %d", mtu)
 			set(t, newGuard(t), dual())
 			right := `nft "add counter inet tap right; add rule inet tap in tcp flags syn tcp option maxseg size %d counter name right"`
-			l.peer.run(right, mtu-headers[s.family])
-			l.pod.run(right, mtu-headers[s.family])
+			l.peer.Run(right, mtu-headers[s.family])
+			l.pod.Run(right, mtu-headers[s.family])
 
 			var listener net.Listener
-			if err := l.peer.within(func() (err error) {
+			if err := l.peer.Within(func() (err error) {
 				listener, err = net.Listen("tcp", net.JoinHostPort(s.peer, "7000"))
 				return err
 			}); err != nil {
 				t.Fatal(err)
 			}
 			defer func() { _ = listener.Close() }()
-			if err := l.pod.within(func() error {
+			if err := l.pod.Within(func() error {
 				conn, err := net.Dial("tcp", net.JoinHostPort(s.peer, "7000"))
 				if err != nil {
 					return err
@@ -115,7 +117,7 @@ func TestUngranted(t *testing.T) {
 	want := dual()
 	want.Lanes, want.Own, want.Mesh = nil, nil, nil
 	set(t, g, want)
-	if out, err := try(l.ping(l.side.peer, "")); err == nil {
+	if out, err := nfttest.Try(l.ping(l.side.peer, "")); err == nil {
 		t.Errorf("an answer came:\n%s", out)
 	}
 	if n := l.lan.seen("pods"); n != 0 {

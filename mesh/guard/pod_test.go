@@ -5,14 +5,16 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"github.com/warren-mesh/warren/internal/nft/nfttest"
 )
 
 // macOf is the hardware address of the pod's end.
 func (h *host) macOf(link string) net.HardwareAddr {
-	h.t.Helper()
-	mac, err := net.ParseMAC(strings.TrimSpace(h.run(`ip -o link show %s | sed "s/.*link.ether //; s/ .*//"`, link)))
+	h.T.Helper()
+	mac, err := net.ParseMAC(strings.TrimSpace(h.Run(`ip -o link show %s | sed "s/.*link.ether //; s/ .*//"`, link)))
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 	return mac
 }
@@ -41,22 +43,22 @@ func TestMAC(t *testing.T) {
 				return l.peer.seen("probes") + l.lan.seen("probes") + count(t, run(t, "nft list counter inet tap probes"))
 			}
 			targets := []string{s.peer, s.peerMesh, s.world, s.lan, s.node, s.mesh}
-			l.pod.run("%s; sleep 1", s.ping(s.node, "")) // Whatever asks for neighbours has done so.
-			if n := delta(arrived, func() { _, _ = l.pod.try("ping -n -c 1 -W 0.3 fe80::1%eth0") }); n > 0 {
+			l.pod.Run("%s; sleep 1", s.ping(s.node, "")) // Whatever asks for neighbours has done so.
+			if n := delta(arrived, func() { _, _ = l.pod.Try("ping -n -c 1 -W 0.3 fe80::1%eth0") }); n > 0 {
 				t.Errorf("%d packets with a link-local source arrived", n)
 			}
 			passes := func(when string, want bool) {
 				t.Helper()
 				for _, to := range targets {
 					// Who found no neighbour under the address before does not ask again at once.
-					_, _ = l.pod.try("ip neighbour flush dev eth0")
-					if n := delta(arrived, func() { _, _ = l.pod.try(s.ping(to, "")) }); (n > 0) != want {
+					_, _ = l.pod.Try("ip neighbour flush dev eth0")
+					if n := delta(arrived, func() { _, _ = l.pod.Try(s.ping(to, "")) }); (n > 0) != want {
 						t.Errorf("%s, to %s: %d packets arrived, want any: %v", when, to, n, want)
 					}
 				}
 			}
 			passes("under its own", true)
-			l.pod.run("ip link set eth0 address %s", other)
+			l.pod.Run("ip link set eth0 address %s", other)
 			passes("under another", false)
 			c, err := g.Counters()
 			if err != nil || c.PodSpoof.Packets == 0 {
@@ -67,7 +69,7 @@ func TestMAC(t *testing.T) {
 				t.Fatal(err)
 			}
 			passes("under another, which it was given", true)
-			l.pod.run("ip link set eth0 address %s", given)
+			l.pod.Run("ip link set eth0 address %s", given)
 			passes("under the one that it was given before", false)
 			if err := g.RemovePod("wrp1"); err != nil {
 				t.Fatal(err)
@@ -171,7 +173,7 @@ func BenchmarkPod(b *testing.B) {
 
 func benchGuard(b *testing.B, pods int) *Guard {
 	b.Helper()
-	isolate(b)
+	nfttest.Isolate(b)
 	g, err := New(Options{})
 	if err != nil {
 		b.Fatal(err)

@@ -3,6 +3,9 @@ package nft
 import (
 	"context"
 	"net/netip"
+	"os"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,16 +30,13 @@ func TestDrops(t *testing.T) {
 	told := make(chan drops.Record, 100)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	ready := make(chan struct{})
 	node := l.node()
 	go func() {
-		ended <- node.within(func() error {
-			close(ready)
+		ended <- node.Within(func() error {
 			return drops.Follow(ctx, group, table, func(r drops.Record) { told <- r })
 		})
 	}()
-	<-ready
-	time.Sleep(patience)
+	l.listened(group)
 	for _, c := range []struct {
 		probe string
 		f     policy.SetKind
@@ -92,5 +92,24 @@ func TestDrops(t *testing.T) {
 		}
 	case <-time.After(3 * time.Second):
 		t.Error("it does not end")
+	}
+}
+
+// listened waits until somebody listens to a log group.
+func (l *lab) listened(group uint16) {
+	l.t.Helper()
+	for start := time.Now(); ; time.Sleep(time.Millisecond) { // The kernel tells of it nowhere else.
+		text, err := os.ReadFile("/proc/thread-self/net/netfilter/nfnetlink_log")
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if fields := strings.Fields(line); len(fields) > 0 && fields[0] == strconv.Itoa(int(group)) {
+				return
+			}
+		}
+		if time.Since(start) > 10*time.Second {
+			l.t.Fatalf("nobody listens to log group %d:\n%s", group, text)
+		}
 	}
 }

@@ -1,18 +1,12 @@
 package nft
 
 import (
-	"fmt"
 	"net/netip"
-	"os"
-	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
-
+	"github.com/warren-mesh/warren/internal/nft/nfttest"
 	"github.com/warren-mesh/warren/policy"
 )
 
@@ -21,31 +15,14 @@ const list = "nft -s list table inet " + TableName
 // namespace gives the test a network namespace of its own, which ends with its thread.
 func namespace(tb testing.TB) {
 	tb.Helper()
-	if unix.Geteuid() != 0 {
-		tb.Skip("needs root: it makes network namespaces")
-	}
-	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		tb.Fatalf("making a network namespace: %v", err)
-	}
+	nfttest.Isolate(tb)
 	run(tb, "ip link set lo up")
 }
 
-// try runs a shell command in the test's namespace.
-func try(command string) (string, error) {
-	out, err := exec.Command("timeout", "20", "sh", "-ec", command).CombinedOutput()
-	return string(out), err
-}
-
-// run is try, of what has to succeed.
+// run runs a shell command in the test's namespace, which has to succeed.
 func run(tb testing.TB, command string, args ...any) string {
 	tb.Helper()
-	command = fmt.Sprintf(command, args...)
-	out, err := try(command)
-	if err != nil {
-		tb.Fatalf("%s\n%v\n%s", command, err, out)
-	}
-	return out
+	return nfttest.Run(tb, command, args...)
 }
 
 func newTable(tb testing.TB, o Options) *Table {
@@ -152,23 +129,6 @@ func every() policy.Ruleset {
 	)
 }
 
-// golden compares with a file. WARREN_UPDATE=1 writes the file.
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	if os.Getenv("WARREN_UPDATE") != "" {
-		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), got); d != "" {
-		t.Errorf("%s (-want +got):\n%s", file, d)
-	}
-}
-
 // TestTable reads the whole table back through nft.
 func TestTable(t *testing.T) {
 	for name, o := range map[string]Options{"quiet": {}, "logged": {LogGroup: 5}} {
@@ -178,7 +138,7 @@ func TestTable(t *testing.T) {
 			if drift := set(t, table, every()); !drift.Table {
 				t.Errorf("the first Set found %+v", drift)
 			}
-			golden(t, "testdata/"+name+".nft", ordered(run(t, list)))
+			nfttest.Golden(t, "testdata/"+name+".nft", ordered(run(t, list)))
 			run(t, "nft list ruleset | nft -c -f -") // nft takes what it lists: no name is a word of its own.
 			if drift := set(t, table, every()); drift != (Drift{}) {
 				t.Errorf("the second Set found %+v", drift)

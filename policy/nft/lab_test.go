@@ -5,49 +5,30 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os/exec"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/warren-mesh/warren/internal/nft/nfttest"
 	"github.com/warren-mesh/warren/policy"
 )
 
-// host is another machine: a network namespace with a process in it that keeps it.
+// host is another machine, with an address of each family.
 type host struct {
-	t      *testing.T
-	pid    int
+	*nfttest.Host
 	v4, v6 netip.Addr
 }
 
 func newHost(t *testing.T, v4, v6 string) *host {
 	t.Helper()
-	keeper := exec.Command("sleep", "600")
-	keeper.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	if err := keeper.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = keeper.Process.Kill()
-		_ = keeper.Wait() // It was killed, and says so.
-	})
-	h := &host{t: t, pid: keeper.Process.Pid, v4: addr(v4), v6: addr(v6)}
-	h.run("ip link set lo up; " + quiet)
-	return h
+	return &host{nfttest.NewHost(t, quiet), addr(v4), addr(v6)}
 }
 
 // quiet lets nothing but the policy drop packets.
 const quiet = `sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.default.router_solicitations=0 \
 	net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0`
-
-func (h *host) run(command string, args ...any) string {
-	h.t.Helper()
-	return run(h.t, "nsenter -t %d -n sh -ec '%s'", h.pid, fmt.Sprintf(command, args...))
-}
 
 func (h *host) to(f policy.SetKind) netip.Addr {
 	if f == policy.Addresses4 {
@@ -56,36 +37,16 @@ func (h *host) to(f policy.SetKind) netip.Addr {
 	return h.v6
 }
 
-// within calls f on a thread in the host's namespace and waits for it.
-func (h *host) within(f func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // And never unlocked: the thread ends with the goroutine.
-		done <- func() error {
-			fd, err := unix.Open(fmt.Sprintf("/proc/%d/ns/net", h.pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = unix.Close(fd) }()
-			if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
-				return err
-			}
-			return f()
-		}()
-	}()
-	return <-done
-}
-
 // serve echoes on TCP and UDP ports of every address of the host.
 func (h *host) serve(ports ...int) {
-	h.t.Helper()
-	err := h.within(func() error {
+	h.T.Helper()
+	err := h.Within(func() error {
 		for _, port := range ports {
 			l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
 			if err != nil {
 				return err
 			}
-			h.t.Cleanup(func() { _ = l.Close() })
+			h.T.Cleanup(func() { _ = l.Close() })
 			go func() {
 				for {
 					c, err := l.Accept()
@@ -100,14 +61,14 @@ func (h *host) serve(ports ...int) {
 				if err != nil {
 					return err
 				}
-				h.t.Cleanup(func() { _ = u.Close() })
+				h.T.Cleanup(func() { _ = u.Close() })
 				go echoPackets(u)
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 }
 
@@ -143,10 +104,10 @@ const patience = 300 * time.Millisecond
 func (h *host) reaches(to netip.Addr, port string) bool {
 	protocol, number, _ := strings.Cut(port, " ")
 	if protocol == "icmp" {
-		_, err := try(fmt.Sprintf("nsenter -t %d -n ping -n -c 1 -W 0.3 %s", h.pid, to))
+		_, err := h.Try(fmt.Sprintf("ping -n -c 1 -W 0.3 %s", to))
 		return err == nil
 	}
-	return h.within(func() error { return ask(protocol, net.JoinHostPort(to.String(), number)) }) == nil
+	return h.Within(func() error { return ask(protocol, net.JoinHostPort(to.String(), number)) }) == nil
 }
 
 func ask(protocol, where string) error {
@@ -198,17 +159,17 @@ func build(t *testing.T) *lab {
 	}}
 	for name, link := range map[string]string{"a": ifA, "b": ifB, "c": ifC} {
 		h := l.hosts[name]
-		run(t, "ip link add %s type veth peer name eth0 netns %d; ip link set %s up; ip addr add 169.254.1.1/32 dev %s; ip addr add fe80::1/64 dev %s", link, h.pid, link, link, link)
-		h.run("ip link set eth0 up; ip addr add %s/32 dev eth0; ip addr add %s/128 dev eth0; ip route add 169.254.1.1 dev eth0; ip route add default via 169.254.1.1; ip route add default via fe80::1 dev eth0", h.v4, h.v6)
+		run(t, "ip link add %s type veth peer name eth0 netns %d; ip link set %s up; ip addr add 169.254.1.1/32 dev %s; ip addr add fe80::1/64 dev %s", link, h.PID, link, link, link)
+		h.Run("ip link set eth0 up; ip addr add %s/32 dev eth0; ip addr add %s/128 dev eth0; ip route add 169.254.1.1 dev eth0; ip route add default via 169.254.1.1; ip route add default via fe80::1 dev eth0", h.v4, h.v6)
 		run(t, "ip route add %s dev %s; ip route add %s dev %s", h.v4, link, h.v6, link)
 	}
 	peer := l.hosts["peer"]
-	run(t, "ip link add warren0 address 02:00:00:00:00:01 type veth peer name eth0 address 02:00:00:00:00:01 netns %d; ip link set warren0 arp off up", peer.pid)
+	run(t, "ip link add warren0 address 02:00:00:00:00:01 type veth peer name eth0 address 02:00:00:00:00:01 netns %d; ip link set warren0 arp off up", peer.PID)
 	run(t, "ip addr add 10.244.1.1/32 dev warren0; ip addr add fd00:244:0:1::1/128 dev warren0; ip route add 10.244.2.0/24 dev warren0; ip route add fd00:244:0:2::/64 dev warren0")
-	peer.run("ip link set eth0 arp off up; ip addr add %s/32 dev eth0; ip addr add %s/128 dev eth0; ip route add default dev eth0; ip -6 route add default dev eth0", peer.v4, peer.v6)
+	peer.Run("ip link set eth0 arp off up; ip addr add %s/32 dev eth0; ip addr add %s/128 dev eth0; ip route add default dev eth0; ip -6 route add default dev eth0", peer.v4, peer.v6)
 	world := l.hosts["world"]
-	run(t, "ip link add eth0 type veth peer name eth0 netns %d; ip link set eth0 up; ip addr add %s/24 dev eth0; ip addr add %s/64 dev eth0", world.pid, node4, node6)
-	world.run("ip link set eth0 up; ip addr add %s/24 dev eth0; ip addr add %s/64 dev eth0; ip route add default via %s; ip route add default via %s", world.v4, world.v6, node4, node6)
+	run(t, "ip link add eth0 type veth peer name eth0 netns %d; ip link set eth0 up; ip addr add %s/24 dev eth0; ip addr add %s/64 dev eth0", world.PID, node4, node6)
+	world.Run("ip link set eth0 up; ip addr add %s/24 dev eth0; ip addr add %s/64 dev eth0; ip route add default via %s; ip route add default via %s", world.v4, world.v6, node4, node6)
 	for _, h := range l.hosts {
 		h.serve(80, 81, 82)
 	}
@@ -236,5 +197,5 @@ func (l *lab) passes(f policy.SetKind, probe string) bool {
 
 // node is the test's own namespace, as a host.
 func (l *lab) node() *host {
-	return &host{t: l.t, pid: unix.Gettid(), v4: addr(node4), v6: addr(node6)}
+	return &host{&nfttest.Host{T: l.t, PID: unix.Gettid()}, addr(node4), addr(node6)}
 }

@@ -151,7 +151,7 @@ func (l *lab) dnat() {
 		run(l.t, "nft 'table %s kube { chain in { type nat hook prerouting priority -100; %s daddr %s dnat to %s; }; chain out { type nat hook postrouting priority 100; %s saddr %s %s daddr %s masquerade; }; }'",
 			family, family, a[0], a[1], family, a[1], family, a[1])
 	}
-	node := &host{t: l.t, v4: addr(node4), v6: addr(node6)}
+	node := &host{v4: addr(node4), v6: addr(node6)}
 	for _, p := range []string{"80", "81"} {
 		tcp, err := net.Listen("tcp", ":"+p)
 		if err != nil {
@@ -206,7 +206,7 @@ func TestEstablished(t *testing.T) {
 	set(t, table, ruleset(nil, nil, boundA("", ""), boundB("", "")))
 	a := l.hosts["a"]
 	var c net.Conn
-	if err := l.hosts["b"].within(func() (err error) {
+	if err := l.hosts["b"].Within(func() (err error) {
 		c, err = net.DialTimeout("tcp", netip.AddrPortFrom(a.v4, 80).String(), patience)
 		return err
 	}); err != nil {
@@ -227,13 +227,13 @@ func TestPathMTU(t *testing.T) {
 	l := build(t)
 	far := newHost(t, "198.51.100.2", "2001:db8:51::2")
 	world, a := l.hosts["world"], l.hosts["a"]
-	world.run("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1; ip link add far0 mtu 1300 type veth peer name eth0 netns %d; ip link set far0 up; ip addr add 198.51.100.1/24 dev far0; ip addr add 2001:db8:51::1/64 dev far0", far.pid)
-	far.run("ip link set eth0 up; ip addr add %s/24 dev eth0; ip addr add %s/64 dev eth0", far.v4, far.v6)
+	world.Run("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1; ip link add far0 mtu 1300 type veth peer name eth0 netns %d; ip link set far0 up; ip addr add 198.51.100.1/24 dev far0; ip addr add 2001:db8:51::1/64 dev far0", far.PID)
+	far.Run("ip link set eth0 up; ip addr add %s/24 dev eth0; ip addr add %s/64 dev eth0", far.v4, far.v6)
 	run(t, "ip route add 198.51.100.0/24 via %s; ip route add 2001:db8:51::/64 via %s", world.v4, world.v6)
 	set(t, newTable(t, Options{}), ruleset(nil, []policy.Chain{in(deny)}, boundA("ingress-1", "")))
 	for _, to := range []netip.Addr{far.v4, far.v6} {
-		a.run("ping -n -c 1 -W 0.3 -M do -s 1400 %s || true", to)
-		if got := a.run("ip route get %s", to); !strings.Contains(got, "mtu 1300") {
+		a.Run("ping -n -c 1 -W 0.3 -M do -s 1400 %s || true", to)
+		if got := a.Run("ip route get %s", to); !strings.Contains(got, "mtu 1300") {
 			t.Errorf("the path to %s is not known to be narrow: %s", to, got)
 		}
 	}
@@ -262,11 +262,11 @@ func TestSCTP(t *testing.T) {
 // init sends an SCTP INIT to port 80 and says whether it arrives.
 func (h *host) init(at *host, network string, to netip.Addr) bool {
 	var l net.PacketConn
-	if err := at.within(func() (err error) { l, err = net.ListenPacket(network, to.String()); return err }); err != nil {
-		h.t.Fatal(err)
+	if err := at.Within(func() (err error) { l, err = net.ListenPacket(network, to.String()); return err }); err != nil {
+		h.T.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	if err := h.within(func() error {
+	if err := h.Within(func() error {
 		c, err := net.Dial(network, to.String())
 		if err != nil {
 			return err
@@ -279,7 +279,7 @@ func (h *host) init(at *host, network string, to netip.Addr) bool {
 		_, err = c.Write(packet)
 		return err
 	}); err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 	_ = l.SetReadDeadline(time.Now().Add(patience))
 	_, _, err := l.ReadFrom(make([]byte, 100))

@@ -25,7 +25,7 @@ func (l *lab) open(network string, from, to *host, f policy.SetKind) stream {
 	client := netip.AddrPortFrom(from.to(f), 9001)
 	dial := func(h *host, local, remote netip.AddrPort) (c net.Conn) {
 		l.t.Helper()
-		if err := h.within(func() (err error) {
+		if err := h.Within(func() (err error) {
 			if network == "udp" {
 				c, err = net.DialUDP("udp", net.UDPAddrFromAddrPort(local), net.UDPAddrFromAddrPort(remote))
 				return err
@@ -42,7 +42,7 @@ func (l *lab) open(network string, from, to *host, f policy.SetKind) stream {
 		s = stream{near: dial(from, client, server), far: dial(to, server, client)}
 	} else {
 		var listener net.Listener
-		if err := to.within(func() (err error) { listener, err = net.Listen("tcp", server.String()); return err }); err != nil {
+		if err := to.Within(func() (err error) { listener, err = net.Listen("tcp", server.String()); return err }); err != nil {
 			l.t.Fatal(err)
 		}
 		defer func() { _ = listener.Close() }()
