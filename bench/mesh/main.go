@@ -8,9 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/warren-mesh/warren/bench/command"
@@ -57,14 +54,10 @@ func (o *options) AddFlags(fs *flag.FlagSet) {
 // Validate implements command.Options.
 func (o *options) Validate() error {
 	var errs []error
-	for word := range strings.SplitSeq(o.typed, ",") {
-		n, err := strconv.Atoi(strings.TrimSpace(word))
-		if err != nil || n < 1 || n > maxFleet {
-			errs = append(errs, fmt.Errorf("-nodes %q: want numbers from 1 to %d", word, maxFleet))
-		}
-		o.nodes = append(o.nodes, n)
+	var err error
+	if o.nodes, err = command.Numbers("nodes", o.typed, 1, maxFleet); err != nil {
+		errs = append(errs, err)
 	}
-	slices.Sort(o.nodes)
 	if o.starts < 1 || o.events < 1 {
 		errs = append(errs, errors.New("-starts and -events: want at least 1"))
 	}

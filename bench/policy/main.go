@@ -8,9 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/warren-mesh/warren/bench/command"
 	"github.com/warren-mesh/warren/bench/policy/cluster"
@@ -43,14 +40,10 @@ func (o *options) AddFlags(fs *flag.FlagSet) {
 // Validate implements command.Options.
 func (o *options) Validate() error {
 	var errs []error
-	for word := range strings.SplitSeq(o.typed, ",") {
-		n, err := strconv.Atoi(strings.TrimSpace(word))
-		if err != nil || n < cluster.MinPods || n > cluster.MaxPods {
-			errs = append(errs, fmt.Errorf("-pods %q: want numbers from %d to %d", word, cluster.MinPods, cluster.MaxPods))
-		}
-		o.pods = append(o.pods, n)
+	var err error
+	if o.pods, err = command.Numbers("pods", o.typed, cluster.MinPods, cluster.MaxPods); err != nil {
+		errs = append(errs, err)
 	}
-	slices.Sort(o.pods)
 	if o.rounds < 1 {
 		errs = append(errs, fmt.Errorf("-rounds %d: want at least 1", o.rounds))
 	}
