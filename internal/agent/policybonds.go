@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/warren-mesh/warren/internal/podnet"
@@ -167,7 +166,7 @@ func (a *Agent) wiredPods() (count int, err error) {
 	for _, w := range wires {
 		key, leased := names[w.Link]
 		if !leased { // wired by hand, or by an agent before
-			key.Namespace, key.Name, _ = strings.Cut(strings.TrimPrefix(w.Of, "pod "), "/")
+			key.Namespace, key.Name = w.Pod()
 		}
 		a.enforcement.bonds.add(policy.Local{Interface: w.Link, PodKey: key, Addresses: w.Addresses})
 	}

@@ -100,9 +100,9 @@ func diffElements(is *Set, want Set) setDifference {
 	if want.Kind.fleeting() {
 		return e
 	}
-	e.remove = without(is.Elements, elements)
+	e.remove = Without(is.Elements, elements)
 	if e.add = elements; !e.flush {
-		e.add = without(elements, is.Elements)
+		e.add = Without(elements, is.Elements)
 	}
 	return e
 }
@@ -148,8 +148,8 @@ func diffChains(d *difference, have, want *Table) error {
 	return nil
 }
 
-// without is the elements of a that are not in b.
-func without(a, b []Element) []Element {
+// Without is the elements of a that are not in b.
+func Without(a, b []Element) []Element {
 	if len(b) == 0 {
 		return a
 	}

@@ -150,9 +150,12 @@ func validInterface(name string) bool {
 		!strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || r == '/' || r == ':' || r == '%' })
 }
 
+// podAlias is before a pod's namespace and name in an alias.
+const podAlias = "pod "
+
 // alias says whose a host's end is.
 func alias(namespace, name string) string {
-	text := mesh.LinkAlias + "pod " + namespace + "/" + name
+	text := mesh.LinkAlias + podAlias + namespace + "/" + name
 	return text[:min(len(text), maxAlias)]
 }
 

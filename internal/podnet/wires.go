@@ -18,6 +18,12 @@ type Wire struct {
 	Addresses []netip.Addr
 }
 
+// Pod is the pod's namespace and name, as far as Of has room for them.
+func (w Wire) Pod() (namespace, name string) {
+	namespace, name, _ = strings.Cut(strings.TrimPrefix(w.Of, podAlias), "/")
+	return namespace, name
+}
+
 // Wires are all that the node has, with the addresses that are routed to them. It is called in the host's network namespace.
 func Wires() ([]Wire, error) {
 	host, err := newEnd()

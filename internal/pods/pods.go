@@ -203,15 +203,16 @@ func (p *Pods) bind(ctx context.Context, lease ipam.Lease, link string) error {
 // unwire takes a wire away, for which the kernel mostly waits; meanwhile the guard forgets it. What it may still hold in the end is of a link
 // that is gone, and is replaced with the pod.
 func (p *Pods) unwire(s podnet.Spec) error {
+	link := podnet.HostLink(s.Namespace, s.Name, s.Interface)
 	forgotten := make(chan struct{})
 	go func() {
 		defer close(forgotten)
-		_ = p.options.Guard.RemovePod(podnet.HostLink(s.Namespace, s.Name, s.Interface))
+		_ = p.options.Guard.RemovePod(link)
 	}()
 	err := podnet.Detach(s.Namespace, s.Name, s.Interface)
 	<-forgotten
 	if err == nil && p.options.Policy != nil {
-		p.options.Policy.Unbind(podnet.HostLink(s.Namespace, s.Name, s.Interface))
+		p.options.Policy.Unbind(link)
 	}
 	return err
 }

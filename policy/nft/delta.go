@@ -81,24 +81,15 @@ func (t *Table) rebind(out *nft.Change, d policy.Delta) {
 	}
 	before, after := elementsOf(was), elementsOf(d.PodsSet)
 	for _, s := range baseSets() {
-		if gone := without(before[s.Name], after[s.Name]); len(gone) > 0 {
+		if gone := nft.Without(before[s.Name], after[s.Name]); len(gone) > 0 {
 			s.Elements = gone
 			out.Remove = append(out.Remove, s)
 		}
-		if come := without(after[s.Name], before[s.Name]); len(come) > 0 {
+		if come := nft.Without(after[s.Name], before[s.Name]); len(come) > 0 {
 			s.Elements = come
 			out.Add = append(out.Add, s)
 		}
 	}
-}
-
-// without is the elements of a that are not in b.
-func without(a, b []nft.Element) []nft.Element {
-	known := make(map[nft.Element]bool, len(b))
-	for _, e := range b {
-		known[e] = true
-	}
-	return slices.DeleteFunc(slices.Clone(a), func(e nft.Element) bool { return known[e] })
 }
 
 // remember is what Apply knows once a delta is in the kernel.
