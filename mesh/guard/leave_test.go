@@ -3,7 +3,6 @@ package guard
 import (
 	"net"
 	"net/netip"
-	"strconv"
 	"testing"
 
 	"github.com/warren-mesh/warren/mesh"
@@ -73,19 +72,22 @@ func TestPorts(t *testing.T) {
 			set(t, newGuard(t), dual())
 			l.lan.Run(`nft "add counter inet tap same; add counter inet tap flows; add rule inet tap in udp dport 5000-5099 counter name flows; add rule inet tap in udp sport 40000 counter name same"`)
 			const flows = 20
-			for i := range flows {
-				if err := l.pod.Within(func() error {
-					d := net.Dialer{LocalAddr: &net.UDPAddr{Port: 40000}}
-					conn, err := d.Dial("udp", net.JoinHostPort(s.world, strconv.Itoa(5000+i)))
-					if err != nil {
+			if err := l.pod.Within(func() error {
+				// One socket for all: a port is not free at once after Close while another test starts a process, which holds
+				// a copy of the socket until its exec.
+				conn, err := net.ListenUDP("udp", &net.UDPAddr{Port: 40000})
+				if err != nil {
+					return err
+				}
+				defer func() { _ = conn.Close() }()
+				for i := range flows {
+					if _, err := conn.WriteToUDPAddrPort([]byte("x"), netip.AddrPortFrom(netip.MustParseAddr(s.world), uint16(5000+i))); err != nil {
 						return err
 					}
-					defer func() { _ = conn.Close() }()
-					_, err = conn.Write([]byte("x"))
-					return err
-				}); err != nil {
-					t.Fatal(err)
 				}
+				return nil
+			}); err != nil {
+				t.Fatal(err)
 			}
 			if n, same := l.lan.seen("flows"), l.lan.seen("same"); n != flows || same > 1 {
 				t.Errorf("%d of %d flows came, %d of them from the pod's own port", n, flows, same)
