@@ -6,14 +6,24 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 )
 
-// newPods makes network namespaces, and gives their names.
+// newPods makes pods as kubelet finds them, Pod objects and network namespaces, and gives their names.
 func (s *scene) newPods(ctx context.Context, count int) ([]string, error) {
 	names := make([]string, count)
 	for i := range names {
 		s.made++
 		names[i] = fmt.Sprintf("bench%d", s.made)
+		object := &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: names[i], Labels: podLabels},
+			Spec:       corev1.PodSpec{NodeName: s.node.Name, Containers: []corev1.Container{{Name: "one", Image: "none"}}},
+		}
+		if _, err := s.pods().Create(ctx, object, metav1.CreateOptions{}); err != nil {
+			return nil, fmt.Errorf("making Pod %s: %w", names[i], err)
+		}
 		if _, err := s.node.Run(ctx, "ip", "netns", "add", names[i]); err != nil {
 			return nil, err
 		}
@@ -26,14 +36,22 @@ func (s *scene) dropPods(ctx context.Context, names []string) error {
 		if _, err := s.node.Run(ctx, "ip", "netns", "delete", name); err != nil {
 			return err
 		}
+		if err := s.pods().Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)}); err != nil {
+			return fmt.Errorf("deleting Pod %s: %w", name, err)
+		}
 	}
 	return nil
+}
+
+func (s *scene) pods() typedcorev1.PodInterface {
+	return s.lab.Cluster().Admin().CoreV1().Pods(namespace)
 }
 
 // call runs cnitool for a pod, and says how long that took, in milliseconds.
 func (s *scene) call(ctx context.Context, who subject, command, pod string) (float64, error) {
 	cmd := s.node.Command(ctx, s.tools+"/cnitool", command, who.network, "/run/netns/"+pod)
-	cmd.Env = append(cmd.Env, "NETCONFPATH="+who.confDir, "CNI_PATH="+s.node.CNIBinDir()+":"+s.tools)
+	cmd.Env = append(cmd.Env, "NETCONFPATH="+who.confDir, "CNI_PATH="+s.node.CNIBinDir()+":"+s.tools,
+		"CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE="+namespace+";K8S_POD_NAME="+pod)
 	start := time.Now()
 	out, err := cmd.CombinedOutput()
 	took := time.Since(start)

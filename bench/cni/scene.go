@@ -8,8 +8,17 @@ import (
 	"os"
 	"path/filepath"
 
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/warren-mesh/warren/e2e/lab"
 )
+
+// namespace is where the bench's pods are.
+const namespace = metav1.NamespaceDefault
+
+// podLabels are what every pod of the bench has.
+var podLabels = map[string]string{"app": "bench"}
 
 // subject is one of the two that are compared: a folder with its network configuration.
 type subject struct {
@@ -36,15 +45,33 @@ func newScene(ctx context.Context, root string, out io.Writer) (*scene, error) {
 	if err := errors.Join(os.MkdirAll(base, 0o750), os.Setenv("XDG_RUNTIME_DIR", base)); err != nil {
 		return nil, err
 	}
-	s.lab, err = lab.Start(ctx, lab.Options{Name: "bench-cni", Nodes: 1, NodeMask4: 20, Out: out})
+	s.lab, err = lab.Start(ctx, lab.Options{Name: "bench-cni", Nodes: 1, NodeMask4: 20, Policy: true, Out: out})
 	if err != nil {
 		return nil, err
 	}
 	s.node = s.lab.Nodes()[0]
-	if err := s.configure(); err != nil {
+	if err := errors.Join(s.isolate(ctx), s.configure()); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
+}
+
+// isolate has every pod of the bench be the subject and a peer of a policy, so that ADD has rules to wait for.
+func (s *scene) isolate(ctx context.Context) error {
+	all := metav1.LabelSelector{MatchLabels: podLabels}
+	_, err := s.lab.Cluster().Admin().NetworkingV1().NetworkPolicies(namespace).Create(ctx, &networkingv1.NetworkPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: "among-themselves"},
+		Spec: networkingv1.NetworkPolicySpec{
+			PodSelector: all,
+			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress},
+			Ingress:     []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{{PodSelector: &all}}}},
+			Egress:      []networkingv1.NetworkPolicyEgressRule{{To: []networkingv1.NetworkPolicyPeer{{PodSelector: &all}}}},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("making the pods' policy: %w", err)
+	}
+	return nil
 }
 
 func (s *scene) close() error { return s.lab.Close() }

@@ -57,9 +57,10 @@ func (a *Agent) repair(ctx context.Context) error {
 		}
 		if !slices.Equal(before, now) {
 			a.logger.Info("this node's addresses changed; calling every peer", zap.Stringers("before", before), zap.Stringers("now", now))
+			gone := slices.DeleteFunc(before, func(addr netip.Addr) bool { return slices.Contains(now, addr) })
 			before = now
 			a.nudge(ctx)
-			a.kube.Reconnect()
+			a.kube.Reconnect(gone)
 		}
 	}
 	return ctx.Err()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"k8s.io/client-go/dynamic"
@@ -13,7 +14,6 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/client-go/util/connrotation"
 )
 
 const (
@@ -82,7 +82,7 @@ type Client struct {
 	// ours are our own types.
 	ours rest.Interface
 	// dialer makes all their connections, so that Reconnect can end them.
-	dialer *connrotation.Dialer
+	dialer *dialer
 
 	readFailure lastFailure
 }
@@ -106,7 +106,7 @@ func newClient(config *rest.Config, o Options) (*Client, error) {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: dialTimeout, KeepAliveConfig: keepAlive}).DialContext
 	}
-	dialer := connrotation.NewDialer(dial)
+	dialer := newDialer(dial)
 	config.Dial = dialer.DialContext
 	client := &Client{node: o.NodeName, serviceCIDRs: o.WatchServiceCIDRs, pools: o.WatchPools, dialer: dialer}
 	reads := coreConfig(config, -1, 0) // no limit of ours: the API server has its own for watches
@@ -139,10 +139,10 @@ func newClient(config *rest.Config, o Options) (*Client, error) {
 	return client, nil
 }
 
-// Reconnect ends all connections to the API server; watches resume on new ones at once. It is to be called when this node's
-// address has changed: nothing else tells the old connections that they lead nowhere, and it would take them most of a minute to
-// find out.
-func (c *Client) Reconnect() { c.dialer.CloseAll() }
+// Reconnect ends the connections to the API server that have one of those addresses at this end; watches resume on new ones at once. It is to be
+// called when the node has lost addresses: nothing else tells the old connections that they lead nowhere, and it would take them most of a
+// minute to find out.
+func (c *Client) Reconnect(gone []netip.Addr) { c.dialer.closeFrom(gone) }
 
 func loadConfig(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig == "" {
