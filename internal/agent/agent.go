@@ -123,6 +123,7 @@ func Run(ctx context.Context, config Config, logger *zap.Logger) error {
 	group.Go(func() error { return a.police(ctx) })
 	err = group.Wait()
 	a.keeper.flush()
+	a.enforcement.keep.flush(a)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

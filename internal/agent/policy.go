@@ -33,10 +33,10 @@ type enforcement struct {
 	// done.
 	audit   atomic.Bool
 	audited time.Time
-	// set says that the kernel holds what the API server said once it had said everything, and restored is what it held before of what was on
-	// disk. Only the loop uses both.
-	set      bool
-	restored policy.Ruleset
+	// set says that the kernel holds what the API server said once it had said everything; restored is what was on disk before, and held that the
+	// kernel holds that. Only the loop uses them.
+	set, held bool
+	restored  policy.Ruleset
 	// spoken says that a policy came, changed or went since troubles were told of. Only the loop uses it.
 	spoken bool
 	// troubles are the problems that were told of, and unreadable those of policies that cannot be read, by name. Only the loop uses them.
@@ -89,21 +89,22 @@ func (a *Agent) restorePolicy() error {
 		return err
 	}
 	present, err := e.table.Present()
-	if err != nil || present {
+	if err != nil {
 		return err
 	}
 	rules, err := e.disk.Load()
-	switch {
-	case err == nil:
-		e.restored = rules
-	case !errors.Is(err, fs.ErrNotExist):
+	never := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !never {
 		a.logger.Warn("the pods' rules on disk are not used; pods wait for the API server", zap.Error(err))
-	case wired > 0:
+	}
+	e.restored = rules
+	if present || never && wired > 0 {
 		return nil
 	}
 	if _, err := e.table.Set(rules); err != nil {
 		return err
 	}
+	e.held = true
 	e.bonds.hold(rules.Pods)
 	a.logger.Info("the pods' rules on disk are in the kernel, until the API server answers", zap.Int("pods", len(rules.Pods)))
 	return nil
@@ -190,25 +191,46 @@ func (a *Agent) commit() error {
 	if e.set && drift != (nft.Drift{}) {
 		a.tellDrift([]string{"policy"})
 	}
-	e.set, e.audited, e.restored = true, time.Now(), policy.Ruleset{}
+	e.set, e.audited, e.held, e.restored = true, time.Now(), false, policy.Ruleset{}
 	e.bonds.hold(rules.Pods)
 	e.bonds.release()
 	e.keep.changed()
 	return nil
 }
 
-// enforceRestored gives pods that were known before this node started the rules that they had, whatever their addresses are now.
+// enforceRestored gives pods that were known before this agent started the rules that they had, whatever their addresses are now.
 func (a *Agent) enforceRestored() error {
 	e := &a.enforcement
-	delta := e.bonds.again(e.restored)
-	if delta.Empty() {
+	if !e.bonds.asked.Load() {
 		return nil
 	}
+	if err := a.adoptPolicy(); err != nil || !e.held {
+		return err
+	}
+	delta := e.bonds.again(e.restored)
 	if err := e.table.Apply(delta); err != nil {
+		e.held = false
 		return err
 	}
 	e.bonds.apply(delta)
 	e.bonds.release()
+	for _, pod := range delta.PodsSet {
+		e.restored.Pods[pod.Interface] = pod
+		e.keep.changed()
+	}
+	return nil
+}
+
+// adoptPolicy takes what is on disk for what a table that was there holds, if that is so. If not, the table is newer, and pods wait.
+func (a *Agent) adoptPolicy() (err error) {
+	e := &a.enforcement
+	if e.held {
+		return nil
+	}
+	if e.held, err = e.table.Adopt(e.restored); err != nil || !e.held {
+		return err
+	}
+	e.bonds.hold(e.restored.Pods)
 	return nil
 }
 

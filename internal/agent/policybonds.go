@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/warren-mesh/warren/internal/podnet"
 	"github.com/warren-mesh/warren/policy"
@@ -16,6 +17,8 @@ import (
 // concurrent use.
 type bonds struct {
 	trigger func()
+	// asked says that somebody waited once.
+	asked atomic.Bool
 
 	mu sync.Mutex // guards all below
 	// locals are the interfaces that there are, and stale those of which the loop has not heard.
@@ -30,6 +33,7 @@ type bonds struct {
 // Bind implements pods.Policy.
 func (b *bonds) Bind(ctx context.Context, l policy.Local) error {
 	ready := b.add(l)
+	b.asked.Store(true)
 	b.trigger()
 	select {
 	case <-ready:

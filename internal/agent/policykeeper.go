@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"maps"
 	"sync/atomic"
 	"time"
 
@@ -46,7 +47,17 @@ func (k *policyKeeper) changed() {
 	k.loop.Trigger()
 }
 
-// save writes what the kernel holds, once that is what the API server says.
+// flush writes what is not on disk yet.
+func (k *policyKeeper) flush(a *Agent) {
+	if k.loop == nil {
+		return
+	}
+	if err := k.save(a); err != nil {
+		a.logger.Warn("the pods' rules are not on disk as the kernel has them", zap.Error(err))
+	}
+}
+
+// save writes what the kernel holds: what the API server says, or until it does what was on disk and pods that came since.
 func (k *policyKeeper) save(a *Agent) error {
 	if !k.stale.Swap(false) {
 		return nil
@@ -54,6 +65,10 @@ func (k *policyKeeper) save(a *Agent) error {
 	e := &a.enforcement
 	e.mu.Lock()
 	rules := e.index.Ruleset()
+	if e.held {
+		rules = e.restored
+		rules.Pods = maps.Clone(rules.Pods)
+	}
 	k.members.Store(int64(e.index.Stats().Members))
 	e.mu.Unlock()
 	err := e.disk.Save(rules)

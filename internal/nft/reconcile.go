@@ -12,23 +12,34 @@ type Drift struct {
 	Elements int
 }
 
-// Reconcile makes the kernel hold the table as wanted, whatever it holds: by one transaction with the difference, or none. Elements are read and
-// compared set by set, and only those that differ are kept meanwhile.
-func (c *Conn) Reconcile(want Table) (Drift, error) {
-	var d difference
-	err := c.consistently(func() error {
+// Holds says whether the kernel holds the table as wanted. Nothing is changed.
+func (c *Conn) Holds(want Table) (bool, error) {
+	d, err := c.differs(&want)
+	return err == nil && d.empty(), err
+}
+
+// differs is the difference of what the kernel holds to what is wanted.
+func (c *Conn) differs(want *Table) (d difference, err error) {
+	err = c.consistently(func() error {
 		have, err := c.read(want.Family, want.Name)
 		if err != nil {
 			return fmt.Errorf("reading: %w", err)
 		}
-		d, err = compare(have, &want, func(s *Set) error { return c.readElements(&want, s) })
+		d, err = compare(have, want, func(s *Set) error { return c.readElements(want, s) })
 		return err
 	})
 	if err != nil {
-		return Drift{}, fmt.Errorf("comparing table %s %s: %w", want.Family, want.Name, err)
+		return difference{}, fmt.Errorf("comparing table %s %s: %w", want.Family, want.Name, err)
 	}
-	if d.empty() {
-		return Drift{}, nil
+	return d, nil
+}
+
+// Reconcile makes the kernel hold the table as wanted, whatever it holds: by one transaction with the difference, or none. Elements are read and
+// compared set by set, and only those that differ are kept meanwhile.
+func (c *Conn) Reconcile(want Table) (Drift, error) {
+	d, err := c.differs(&want)
+	if err != nil || d.empty() {
+		return Drift{}, err
 	}
 	changed, err := c.carryOut(d, &want)
 	if err == nil || changed || d.table {

@@ -114,6 +114,40 @@ func TestApplyFails(t *testing.T) {
 	}
 }
 
+// TestAdopt: what another agent left in the kernel can be changed without a word of the rest, if it is known. Nothing is changed by asking.
+func TestAdopt(t *testing.T) {
+	namespace(t)
+	table := newTable(t, Options{})
+	adopt := func(want bool) {
+		t.Helper()
+		before := run(t, "nft list ruleset")
+		if is, err := table.Adopt(every()); is != want || err != nil {
+			t.Errorf("adopted: %t, %v, want %t", is, err, want)
+		}
+		if d := cmp.Diff(before, run(t, "nft list ruleset")); d != "" {
+			t.Errorf("the kernel is not as before (-want +got):\n%s", d)
+		}
+	}
+	other := every().Pods["wrp00000000000a"]
+	other.Addresses = []netip.Addr{addr("10.0.0.9")}
+	change := policy.Delta{PodsSet: []policy.Binding{other}}
+	adopt(false) // there is no table
+	set(t, newTable(t, Options{}), every())
+	run(t, `nft 'add element inet warren-policy pods4-a { 10.0.0.77 }'`)
+	adopt(false)
+	if err := table.Apply(change); !errors.Is(err, ErrUnknown) {
+		t.Errorf("a delta to what is not known: %v", err)
+	}
+	run(t, `nft 'delete element inet warren-policy pods4-a { 10.0.0.77 }'`)
+	adopt(true)
+	apply(t, table, change)
+	want := every()
+	want.Pods[other.Interface] = other
+	if drift := set(t, newTable(t, Options{}), want); drift != (Drift{}) {
+		t.Errorf("Set then finds %+v", drift)
+	}
+}
+
 // TestRepair lets somebody else at the table.
 func TestRepair(t *testing.T) {
 	for name, tamper := range map[string]string{

@@ -100,6 +100,28 @@ func (t *Table) Set(want policy.Ruleset) (Drift, error) {
 	return drift, nil
 }
 
+// Adopt takes the ruleset for what the kernel holds, if it does: what Apply is given then changes that. It says whether; the kernel is not
+// changed.
+func (t *Table) Adopt(held policy.Ruleset) (bool, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	table, err := t.o.table(held)
+	var is bool
+	if err == nil {
+		is, err = t.conn.Holds(table)
+	}
+	if err == nil && is {
+		t.revoked, err = t.readRevoked()
+	}
+	if err != nil {
+		return false, fmt.Errorf("adopting the policy: %w", err)
+	}
+	if is {
+		t.know(held)
+	}
+	return is, nil
+}
+
 // know is what is remembered of the whole. mu is held.
 func (t *Table) know(r policy.Ruleset) {
 	t.pods, t.kinds, t.denials = map[string]policy.Binding{}, make(map[string]policy.SetKind, len(r.Sets)), make(map[string]denials, len(r.Chains))
