@@ -32,12 +32,12 @@ func TestChainedPlugins(t *testing.T) {
 	s.addPod(ctx, t, n1, "p1")
 	s.addPod(ctx, t, n2, "p1")
 	const rate, burst = 80_000_000, 8_000_000 // bits
-	web, err := n1.AddPodAsking(ctx, "web", map[string]any{
+	web, err := n1.AddPodLike(ctx, lab.PodOptions{Name: "web", Asks: map[string]any{
 		"portMappings": []map[string]any{
 			{"hostPort": 8080, "containerPort": lab.EchoPort, "protocol": "tcp"}, {"hostPort": 8081, "containerPort": lab.EchoPort, "protocol": "udp"},
 		},
 		"bandwidth": map[string]any{"ingressRate": rate, "ingressBurst": burst, "egressRate": rate, "egressBurst": burst},
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,6 +56,8 @@ var faultKinds = []faultKind{
 		do: forAWhile("ip {-6} route add {pod} {via}", "ip {-6} route delete {pod} {via}")},
 	{name: "nft ruleset flushed", nodes: anyNode, do: byHand("nft flush ruleset")},
 	{name: "guard's table deleted", nodes: anyNode, do: byHand("nft delete table inet warren-mesh")},
+	{name: "policy's table deleted", nodes: anyNode, harmless: true, do: byHand("nft delete table inet warren-policy")},
+	{name: "pods' rules deleted", nodes: anyNode, do: byHand("nft flush map inet warren-policy egress")},
 	{name: "forwarding off", nodes: anyNode, families: true, do: byHand("sysctl -q -w {forwarding}=0")},
 	{name: "agent stopped for a while", nodes: notItsAgent, lasts: true, harmless: true, do: agentStopped},
 	{name: "agent restarted", nodes: notItsAgent, harmless: true, do: agentRestarted},

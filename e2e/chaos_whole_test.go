@@ -105,12 +105,14 @@ func (c *chaos) asBefore(ctx context.Context) error {
 	return nil
 }
 
-// lookCommand shows what Warren keeps on a node, without what changes by itself: counters, indexes, pods' own routes.
+// lookCommand shows what Warren keeps on a node, without what changes by itself: counters, indexes, pods' own routes and addresses.
 const lookCommand = `ip -br address show dev warren0 | tr ' ' '\n' | grep -v -e '^fe80' -e '^$' -e '^UNKNOWN$' -e '^UP$' | sort
 ip -o link show warren0 | grep -o 'mtu [0-9]*'
 ip -4 route show table all proto 87 | grep -v wrp | sort
 ip -6 route show table all proto 87 | grep -v wrp | sort
 nft -s list table inet warren-mesh
+nft -s list table inet warren-policy | sed -n '/chain /,/}/p'
+for map in egress ingress host; do nft list map inet warren-policy $map | grep -o '"wrp[^"]*" : [a-z]*' | sed "s/^/$map /" | sort; done
 for what in public-key listen-port fwmark endpoints; do wg show warren0 $what | sort; done
 wg show warren0 allowed-ips | while read key all; do for one in $all; do echo $key $one; done; done | sort
 sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding`

@@ -25,11 +25,11 @@ const (
 	untold = 5 * time.Second
 )
 
-// handFault is something that an administrator's hand does to n1, and the part of the kernel's state that it is counted as.
+// handFault is something that an administrator's hand does to n1, and the parts of the kernel's state that it is counted as, once each.
 type handFault struct {
 	name   string
 	within time.Duration
-	part   string
+	parts  string
 	do     string
 }
 
@@ -51,8 +51,11 @@ func TestByHand(t *testing.T) {
 		{"address of IPv6 removed", told, "address", "ip address delete " + n1.MeshAddresses[1].String() + "/128 dev warren0"},
 		{"link down", told, "address", "ip link set warren0 down"},
 		{"MTU changed", told, "address", "ip link set warren0 mtu 1280"},
-		{"nft flushed", told, "guard", "nft flush ruleset"},
+		{"nft flushed", told, "guard policy", "nft flush ruleset"},
 		{"guard deleted", told, "guard", "nft delete table inet warren-mesh"},
+		{"policy deleted", told, "policy", "nft delete table inet warren-policy"},
+		{"policy flushed", told, "policy", "nft flush table inet warren-policy"},
+		{"a pod's rules deleted", told, "policy", "nft flush map inet warren-policy ingress"},
 		{"forwarding off", told, "forwarding", "sysctl -q -w net.ipv4.ip_forward=0"},
 		{"forwarding of IPv6 off", told, "forwarding", "sysctl -q -w net.ipv6.conf.all.forwarding=0"},
 		{"device deleted", told, "wireguard", "ip link delete warren0"},
@@ -61,7 +64,9 @@ func TestByHand(t *testing.T) {
 		{"allowed IP of IPv6 moved", untold, "wireguard", "wg set warren0 peer " + key3 + " allowed-ips " + ipv6 + "," + own3},
 		{"allowed IP added", untold, "wireguard", "wg set warren0 peer " + key3 + " allowed-ips 0.0.0.0/0,::/0," + own3},
 	}
+	want := 0
 	for _, fault := range faults {
+		want += len(strings.Fields(fault.parts))
 		t.Run(fault.name, func(t *testing.T) { s.byHand(ctx, t, fault) })
 	}
 	t.Run("default routes by the underlay", func(t *testing.T) { s.defaultRoutes(ctx, t) })
@@ -70,8 +75,8 @@ func TestByHand(t *testing.T) {
 	for _, count := range drifts {
 		total += count
 	}
-	if total != len(faults) {
-		t.Errorf("drifts counted in all: %v, want %d", drifts, len(faults))
+	if total != want {
+		t.Errorf("drifts counted in all: %v, want %d", drifts, want)
 	}
 	s.sealed(ctx, t)
 }
@@ -81,7 +86,10 @@ func (s *scene) byHand(ctx context.Context, t *testing.T, fault handFault) {
 	t.Helper()
 	n1 := s.Node("n1")
 	want, before := driftsOf(ctx, t, n1), s.driftEvents(ctx, t, n1)
-	want[fault.part]++
+	parts := strings.Fields(fault.parts)
+	for _, part := range parts {
+		want[part]++
+	}
 	traffic := s.traffic(ctx, t)
 	start := time.Now()
 	run(ctx, t, &n1.Host, "", "sh", "-c", fault.do)
@@ -103,7 +111,7 @@ func (s *scene) byHand(ctx context.Context, t *testing.T, fault handFault) {
 	if got := driftsOf(ctx, t, n1); !maps.Equal(got, want) {
 		t.Errorf("drifts counted by part: %v, want %v", got, want)
 	}
-	eventually(ctx, t, 5*time.Second, func() error { return oneEvent(before, s.driftEvents(ctx, t, n1), fault.part) })
+	eventually(ctx, t, 5*time.Second, func() error { return oneEventEach(before, s.driftEvents(ctx, t, n1), parts) })
 	t.Logf("counted within %s", took.Round(time.Millisecond))
 }
 
@@ -207,21 +215,33 @@ func (s *scene) driftEvents(ctx context.Context, t *testing.T, n *lab.Node) map[
 	return events
 }
 
-// oneEvent is an error unless one Event, and no other, tells of one more drift of a part: by itself, or by its series. A series is
-// written at its second time, and after that only every half hour: from then on none is.
-func oneEvent(before, after map[driftEvent]int, part string) error {
-	ofPart := func(e driftEvent) bool { return strings.HasPrefix(e.action+",", "Restore:"+part+",") }
-	var more []driftEvent
+// oneEventEach is an error unless one Event for each of the parts, and no other, tells of one more drift: by itself, or by its series. A series
+// is written at its second time, and after that only every half hour: from then on none is.
+func oneEventEach(before, after map[driftEvent]int, parts []string) error {
+	more := map[driftEvent]int{}
 	for e, count := range after {
 		if count != before[e] {
-			more = append(more, e)
+			more[e] = count - before[e]
 		}
 	}
-	inSeries := slices.ContainsFunc(slices.Collect(maps.Keys(before)), func(e driftEvent) bool { return ofPart(e) && before[e] > 1 })
-	if len(more) == 1 && ofPart(more[0]) && after[more[0]] == before[more[0]]+1 || len(more) == 0 && inSeries {
-		return nil
+	for _, part := range parts {
+		ofPart := func(e driftEvent) bool { return strings.HasPrefix(e.action+",", "Restore:"+part+",") }
+		inSeries := slices.ContainsFunc(slices.Collect(maps.Keys(before)), func(e driftEvent) bool { return ofPart(e) && before[e] > 1 })
+		told := 0
+		for e, count := range more {
+			if ofPart(e) {
+				told += count
+				delete(more, e)
+			}
+		}
+		if told != 1 && (told != 0 || !inSeries) {
+			return fmt.Errorf("events of drift: %v, before: %v; want one more of %s", after, before, part)
+		}
 	}
-	return fmt.Errorf("events of drift: %v, before: %v; want one more, of %s", after, before, part)
+	if len(more) > 0 {
+		return fmt.Errorf("events of drift: %v, before: %v; want none but of %s", after, before, parts)
+	}
+	return nil
 }
 
 var driftLine = regexp.MustCompile(`(?m)^warren_drift_total\{part="([a-z]+)"\} (\d+)$`)

@@ -110,11 +110,11 @@ func TestForeignLink(t *testing.T) {
 	}
 	before := link()
 	s.startAgent(ctx, t, s.Node("n1"))
+	s.addPodByHand(ctx, t, n2, "p1") // its agent gives none a network
 	if err := n2.StartAgent(ctx); err != nil {
 		t.Fatal(err)
 	}
 	s.addPod(ctx, t, s.Node("n1"), "p1")
-	s.addPodByHand(ctx, t, n2, "p1") // its agent gives none a network
 	const said = "link warren0 is not Warren's"
 	eventually(ctx, t, 20*time.Second, func() error { return saysProblem(ctx, n2, said) })
 	wantLogged(t, n2, said)

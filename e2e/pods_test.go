@@ -62,13 +62,16 @@ func TestPodsComeAndGo(t *testing.T) {
 	s.sealed(ctx, t)
 }
 
-// takesBack takes a pod's interface away whose namespace stays. The API server has no such Pod, so that the address is taken back.
+// takesBack takes a pod's interface away whose namespace stays, and which the API server has no more, so that the address is taken back.
 func (s *scene) takesBack(ctx context.Context, t *testing.T, n *lab.Node, room int) {
 	t.Helper()
 	if out := run(ctx, t, &n.Host, "", "warren", "ipam", "check"); out != "nothing is wrong\n" {
 		t.Errorf("warren ipam check: %s", out)
 	}
 	lost := n.Pods()[1]
+	if err := s.Cluster().Admin().CoreV1().Pods(lost.Namespace).Delete(ctx, lost.ObjectName, metav1.DeleteOptions{GracePeriodSeconds: new(int64)}); err != nil {
+		t.Fatal(err)
+	}
 	run(ctx, t, &lost.Host, "", "ip", "link", "del", "eth0")
 	eventually(ctx, t, 90*time.Second, func() error {
 		time.Sleep(100 * time.Millisecond)

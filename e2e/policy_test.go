@@ -40,7 +40,7 @@ var policyPods = []struct{ name, namespace, node string }{
 func policyScene(ctx context.Context, t *testing.T) *scene {
 	t.Helper()
 	options := lab.Options{
-		Nodes: 3, PodFamilies: lab.Dual, UnderlayFamilies: lab.IPv4, Policy: true, NoAgents: true,
+		Nodes: 3, PodFamilies: lab.Dual, UnderlayFamilies: lab.IPv4, NoAgents: true,
 		Manifests: []string{"../manifests/base", clusterPolicyCRD(t)},
 	}
 	s := &scene{Lab: lab.New(t, options)}

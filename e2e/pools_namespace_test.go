@@ -56,12 +56,16 @@ metadata: {name: shop, labels: {team: shop}}
 
 	s.nodeAnew(ctx, t, n2)
 	s.reached(ctx, t, cart, db, other)
+	whose := s.addPodOf(ctx, t, n1, "default", "whose", nil)
 	if err := s.Cluster().StopAPIServer(); err != nil {
 		t.Fatal(err)
 	}
+	if err := whose.Remove(); err != nil {
+		t.Error(err)
+	}
 	short, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	if p, err := n1.AddPod(short, "whose"); err == nil {
+	if p, err := n1.AddPodLike(short, lab.PodOptions{Name: "whose"}); err == nil {
 		t.Errorf("without the API server nobody knows of which namespace a pod is, and it has %s", p.Addresses)
 	}
 	if err := logged(n1, "pods get no address yet; try again later: reading pod default/whose"); err != nil {
@@ -74,7 +78,7 @@ metadata: {name: shop, labels: {team: shop}}
 // denied wants a pod to have no network.
 func (s *scene) denied(ctx context.Context, t *testing.T, n *lab.Node, namespace, name string, annotations map[string]string, code uint, why string) {
 	t.Helper()
-	_, err := s.tryPodOf(ctx, t, n, namespace, name, annotations)
+	_, err := s.tryPodOf(ctx, n, namespace, name, annotations)
 	var e *types.Error
 	if !errors.As(err, &e) || e.Code != code || !strings.Contains(e.Error(), why) {
 		t.Errorf("%s/%s: %v, want code %d, %s", namespace, name, err, code, why)

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 
@@ -47,22 +46,13 @@ func newPoolScene(ctx context.Context, t *testing.T, nodes int, manifest string,
 }
 
 // tryPodOf makes a Pod and gives it a network.
-func (s *scene) tryPodOf(ctx context.Context, t *testing.T, n *lab.Node, namespace, name string, annotations map[string]string) (*lab.Pod, error) {
-	t.Helper()
-	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: annotations},
-		Spec:       corev1.PodSpec{NodeName: n.Name, Containers: []corev1.Container{{Name: "one", Image: "none"}}},
-	}
-	eventually(ctx, t, 10*time.Second, func() error { // the namespace's ServiceAccount may not be there yet
-		_, err := s.Cluster().Admin().CoreV1().Pods(namespace).Create(ctx, pod, metav1.CreateOptions{})
-		return err
-	})
-	return n.AddPodOf(ctx, namespace, name)
+func (s *scene) tryPodOf(ctx context.Context, n *lab.Node, namespace, name string, annotations map[string]string) (*lab.Pod, error) {
+	return n.AddPodLike(ctx, lab.PodOptions{Namespace: namespace, Name: name, Annotations: annotations})
 }
 
 func (s *scene) addPodOf(ctx context.Context, t *testing.T, n *lab.Node, namespace, name string, annotations map[string]string) *lab.Pod {
 	t.Helper()
-	p, err := s.tryPodOf(ctx, t, n, namespace, name, annotations)
+	p, err := s.tryPodOf(ctx, n, namespace, name, annotations)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +111,7 @@ func TestPools(t *testing.T) {
 	for i := 1; i < room; i++ {
 		s.addPodOf(ctx, t, n2, "default", fmt.Sprint("n2-", i), nil)
 	}
-	_, err := s.tryPodOf(ctx, t, n2, "default", "too-many", nil)
+	_, err := s.tryPodOf(ctx, n2, "default", "too-many", nil)
 	var e *types.Error
 	if !errors.As(err, &e) || e.Code != cni.ErrNoAddress || !strings.Contains(e.Error(), "13 of 13 leased") ||
 		!strings.Contains(e.Error(), "pool main has no block left: 4 of 4 claimed") {
@@ -162,7 +152,10 @@ func (s *scene) poolsAway(ctx context.Context, t *testing.T, n *lab.Node, block 
 	if err := n.StartAgent(ctx); err != nil {
 		t.Fatal(err)
 	}
-	p := s.addPod(ctx, t, n, "away")
+	if err := n.Pods()[0].Remove(); err != nil {
+		t.Error(err)
+	}
+	p := s.addPodOf(ctx, t, n, "default", "p-"+n.Name, nil)
 	if !block.Contains(p.Addresses[0]) || len(p.Addresses) != 2 {
 		t.Errorf("without the API server a pod has %s, want one of %s, and an IPv6 address", p.Addresses, block)
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/warren-mesh/warren/e2e/lab"
 	"github.com/warren-mesh/warren/e2e/lab/pace"
@@ -20,7 +22,7 @@ import (
 )
 
 // TestARebootWithoutTheAPIServer: a node that reboots while the API server is away comes up meshed from its disk, within 5 s of its
-// agent's start. The others never notice, and the API server's return costs nobody a packet.
+// agent's start, with the rules that its pods had. The others never notice, and the API server's return costs nobody a packet.
 func TestARebootWithoutTheAPIServer(t *testing.T) {
 	for _, underlay := range []lab.Families{lab.IPv4, lab.IPv6} {
 		t.Run(string(underlay), func(t *testing.T) {
@@ -28,7 +30,12 @@ func TestARebootWithoutTheAPIServer(t *testing.T) {
 			s := newScene(ctx, t, lab.Options{Nodes: 3, PodFamilies: lab.Dual, UnderlayFamilies: underlay})
 			s.meshed(ctx, t)
 			n2 := s.Node("n2")
+			if err := s.Cluster().Apply(ctx, []byte(np("default", "pods-only", "podSelector: {}\ningress: [{from: [{podSelector: {}}]}]"))); err != nil {
+				t.Fatal(err)
+			}
 			s.saved(ctx, t, n2, 2)
+			rulesSaved(ctx, t, n2)
+			eventually(ctx, t, 10*time.Second, func() error { return denied(ctx, s.Node("n1"), s.pod("n2")) })
 			if err := s.Cluster().StopAPIServer(); err != nil {
 				t.Fatal(err)
 			}
@@ -48,6 +55,10 @@ func TestARebootWithoutTheAPIServer(t *testing.T) {
 				reachBothWays(ctx, t, s.pod(other), s.pod("n2"))
 			}
 			wantLogged(t, n2, "the last good plan on disk is in the kernel")
+			wantLogged(t, n2, "the pods' rules on disk are in the kernel")
+			if err := denied(ctx, s.Node("n1"), s.pod("n2")); err != nil {
+				t.Error(err)
+			}
 
 			back, forth := stream(ctx, t, s.pod("n1"), s.pod("n2")), stream(ctx, t, s.pod("n2"), s.pod("n3"))
 			if err := s.Cluster().StartAPIServer(ctx); err != nil {
@@ -63,9 +74,53 @@ func TestARebootWithoutTheAPIServer(t *testing.T) {
 					t.Errorf("%s: %s, want none lost", what, result)
 				}
 			}
+			eventually(ctx, t, 10*time.Second, func() error { return reported(ctx, s, s.pod("n2")) })
 			s.sealed(ctx, t)
 		})
 	}
+}
+
+// rulesSaved waits until the rules of a node's pods are on its disk, and isolate them.
+func rulesSaved(ctx context.Context, t *testing.T, n *lab.Node) {
+	t.Helper()
+	eventually(ctx, t, 20*time.Second, func() error {
+		rules, err := checkpoint.NewPolicy(n.StateDir(), n.Name).Load()
+		for _, pod := range rules.Pods {
+			if pod.Ingress != "" {
+				return err
+			}
+		}
+		return errors.Join(err, errors.New("the rules on disk isolate no pod"))
+	})
+}
+
+// denied is an error where a node itself reaches another's pod, which the pod's rules do not allow.
+func denied(ctx context.Context, from *lab.Node, to *lab.Pod) error {
+	for _, addr := range to.Addresses {
+		if quickPing(ctx, &from.Host, addr) == nil {
+			return fmt.Errorf("%s reaches %s, which no policy allows", from.Name, addr)
+		}
+	}
+	return nil
+}
+
+// reported is an error unless the API server knows a pod's addresses.
+func reported(ctx context.Context, s *scene, p *lab.Pod) error {
+	object, err := s.Cluster().Admin().CoreV1().Pods(p.Namespace).Get(ctx, p.ObjectName, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	if got := fmt.Sprint(object.Status.PodIPs); got != fmt.Sprint(podIPs(p)) {
+		return fmt.Errorf("Pod %s has %s, want %s", p.ObjectName, got, p.Addresses)
+	}
+	return nil
+}
+
+func podIPs(p *lab.Pod) (ips []corev1.PodIP) {
+	for _, a := range p.Addresses {
+		ips = append(ips, corev1.PodIP{IP: a.String()})
+	}
+	return ips
 }
 
 // TestARebootWithATornPlan: what is on the disk cannot be used and says so once; nothing leaves in clear, and the API server's
@@ -83,11 +138,11 @@ func TestARebootWithATornPlan(t *testing.T) {
 	if err := os.Truncate(planFile(n2), 500); err != nil {
 		t.Fatal(err)
 	}
+	pod := s.addPodByHand(ctx, t, n2, "p1") // the agent gives none a network yet
 	if err := n2.StartAgent(ctx); err != nil {
 		t.Fatal(err)
 	}
 	eventually(ctx, t, 10*time.Second, func() error { return logged(n2, "is not used", "torn or corrupt") })
-	pod := s.addPodByHand(ctx, t, n2, "p1") // the agent gives none a network yet
 	for _, to := range s.pod("n1").Addresses {
 		unreachableAtOnce(ctx, t, &pod.Host, to)
 	}

@@ -105,7 +105,7 @@ func largerMTU(ctx context.Context, t *testing.T, s *scene, mtu, lane int) {
 	name := "large" + strconv.Itoa(mtu)
 	for _, n := range s.Nodes() {
 		p := s.addPod(ctx, t, n, name)
-		run(ctx, t, &n.Host, "", "ip", "link", "set", podnet.HostLink("default", name, "eth0"), "mtu", strconv.Itoa(mtu))
+		run(ctx, t, &n.Host, "", "ip", "link", "set", podnet.HostLink(p.Namespace, p.ObjectName, "eth0"), "mtu", strconv.Itoa(mtu))
 		run(ctx, t, &p.Host, "", "ip", "link", "set", "eth0", "mtu", strconv.Itoa(mtu))
 	}
 	for _, way := range [][2]string{{"n1", "n2"}, {"n2", "n1"}} {

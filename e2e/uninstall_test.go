@@ -119,8 +119,8 @@ func dieOut(ctx context.Context, t *testing.T, n *lab.Node) {
 // wantSaid wants each kind of thing that was removed named.
 func wantSaid(t *testing.T, n *lab.Node, said string, lane bool) {
 	t.Helper()
-	want := []string{"removed link wrp", "removed route unreachable 10.244.0.0/16", "removed nftables table inet warren-mesh",
-		"removed file /var/lib/warren/key", "removed file /var/lib/warren/plan", "removed file /var/lib/warren/clock",
+	want := []string{"removed link wrp", "removed route unreachable 10.244.0.0/16", "removed nftables table inet warren-mesh", "removed nftables table inet warren-policy",
+		"removed file /var/lib/warren/key", "removed file /var/lib/warren/plan", "removed file /var/lib/warren/clock", "removed file /var/lib/warren/policy",
 		"removed file /var/lib/warren/leases/journal", "removed file " + n.CNIConfDir() + "/10-warren.conflist", "removed file " + n.CNIBinDir() + "/warren-cni"}
 	if lane {
 		want = append(want, "removed link warren0 (warren.dev/lane)")

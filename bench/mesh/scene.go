@@ -18,6 +18,7 @@ import (
 
 	"github.com/warren-mesh/warren/bench/report"
 	"github.com/warren-mesh/warren/e2e/lab"
+	"github.com/warren-mesh/warren/internal/checkpoint"
 )
 
 // Where, on the agent's node, the API server is reached: by the agent, and by the informer that it is compared with.
@@ -146,16 +147,17 @@ func (s *scene) clean(ctx context.Context) error {
 		return err
 	}
 	for _, command := range []string{
-		"ip link delete warren0", "ip -4 route flush proto 87", "ip -6 route flush proto 87", "nft delete table inet warren-mesh",
+		"ip link delete warren0", "ip -4 route flush proto 87", "ip -6 route flush proto 87", "nft delete table inet warren-mesh", "nft delete table inet warren-policy",
 	} {
 		words := strings.Fields(command)
 		if _, err := s.node.Run(ctx, words[0], words[1:]...); err != nil {
 			return err
 		}
 	}
-	plan := filepath.Join(s.node.StateDir(), "plan")
-	if err := os.Remove(plan); err != nil && !os.IsNotExist(err) {
-		return fmt.Errorf("removing the checkpoint: %w", err)
+	for _, name := range []string{"plan", checkpoint.PolicyName} {
+		if err := os.Remove(filepath.Join(s.node.StateDir(), name)); err != nil && !os.IsNotExist(err) {
+			return fmt.Errorf("removing the checkpoint: %w", err)
+		}
 	}
 	return nil
 }

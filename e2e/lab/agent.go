@@ -51,8 +51,9 @@ func (n *Node) StartAgent(ctx context.Context, args ...string) error {
 	defer log.Close()
 	// Not bound to ctx: it runs until it is stopped.
 	cmd := n.Command(context.WithoutCancel(ctx), cmp.Or(n.program, "warrend"), n.agentArgs(n.kubeconfig, args)...)
-	// By the environment: an agent of before there was such a flag does not mind.
-	cmd.Env = append(cmd.Env, "WARREN_POLICY="+strconv.FormatBool(n.lab.options.Policy))
+	if n.lab.options.NoPolicy { // by the environment: an agent of before there was such a flag does not mind
+		cmd.Env = append(cmd.Env, "WARREN_POLICY=false")
+	}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for who started us
 	if err := cmd.Start(); err != nil {

@@ -177,7 +177,10 @@ func (l *Lab) DeleteNode(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	return l.removeNode(n)
+	if err := l.removeNode(n); err != nil {
+		return err
+	}
+	return n.collectPods(ctx)
 }
 
 // DeleteNodeObject deletes the Node only; the node itself runs on.

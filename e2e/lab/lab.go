@@ -175,6 +175,9 @@ func (l *Lab) close() error {
 	l.mu.Lock()
 	control, init := l.cluster, l.init
 	l.mu.Unlock()
+	for _, p := range l.Pods() {
+		p.leave()
+	}
 	var errs []error
 	if control != nil {
 		errs = append(errs, control.Stop())

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/warren-mesh/warren/mesh"
 )
@@ -27,7 +28,7 @@ type Node struct {
 
 	pods []*Pod // guarded by lab.mu
 
-	mu    sync.Mutex // guards the agent
+	mu    sync.Mutex // guards the rest
 	agent *agentProcess
 	// program is what the agent is started from; "" for the lab's warrend.
 	program string
@@ -35,6 +36,8 @@ type Node struct {
 	kubeconfig string
 	next       int // offset of the next pod's address of those that are attached by hand
 	sandboxes  int // how many pods the runtime was asked for
+	// known are the Pod objects of which the node's kubelet knows, and the addresses that it reported last.
+	known map[types.NamespacedName][]netip.Addr
 }
 
 // firstPod is the offset of the first pod's address from a pod CIDR's base: before it is the mesh address.

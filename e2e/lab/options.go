@@ -52,7 +52,9 @@ type Options struct {
 	WireGuard string
 	// ListenPort is the agents' --listen-port; 0 is 51820.
 	ListenPort uint16
-	// Policy has the agents enforce policies. Then pods need Pod objects: [Node.AddPodLike].
+	// NoPolicy is the agents' --policy=false. Otherwise they enforce policies, which is their default.
+	NoPolicy bool
+	// Policy says what is so without it.
 	Policy bool
 	// AgentArgs go to every agent.
 	AgentArgs []string

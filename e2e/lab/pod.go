@@ -14,91 +14,110 @@ import (
 	"github.com/warren-mesh/warren/mesh"
 )
 
-// Pod is one pod of a node, in namespaces of its own. It has a Pod object only if it was added by [Node.AddPodLike].
+// Pod is one pod of a node, in namespaces of its own. Where there is a control plane it has a Pod object.
 type Pod struct {
 	Host
 	Node *Node
-	// Namespace is the Kubernetes namespace that it is said to be of.
-	Namespace string
+	// Namespace and ObjectName are what it is called in Kubernetes.
+	Namespace, ObjectName string
 	// sandbox is what the node's runtime knows of it; nil for a pod that was attached by hand. asks is what it asks the plugins for, by
 	// their capabilities.
 	sandbox *sandbox
 	asks    map[string]any
-	// object says that it has a Pod object.
-	object bool
+	// gone is closed when the pod is no longer there, which leave says.
+	gone  <-chan struct{}
+	leave context.CancelFunc
 }
 
-// podNamespace is where pods of a lab are said to be that nothing else is said of.
+// podNamespace is where pods are of which nothing else is said.
 const podNamespace = "default"
 
-// AddPod adds a pod as a container runtime does: by the CNI configuration and plugin that the node's agent has installed, which it waits
-// for. On a node that never had an agent it is attached by hand.
+// AddPod adds a pod as [Node.AddPodLike] does. Other nodes may have one of that name: the Pod object's is, as that of a static pod, name-node.
 func (n *Node) AddPod(ctx context.Context, name string) (*Pod, error) {
-	return n.AddPodOf(ctx, podNamespace, name)
+	return n.addPod(ctx, name, PodOptions{Name: name + "-" + n.Name}, n.attach)
 }
 
-// AddPodOf is AddPod for a pod of a namespace.
-func (n *Node) AddPodOf(ctx context.Context, namespace, name string) (*Pod, error) {
+// AddPodLike adds a pod as kubelet does: the Pod object is there first. Then it gets its network by the CNI configuration and plugin that the
+// node's agent has installed, which it waits for, and the object gets the pod's addresses. On a node that never had an agent the pod is
+// attached by hand. A pod that kubelet knows of, because it was there before a reboot or was removed while the API server was away, is started
+// anew with the object that it has.
+func (n *Node) AddPodLike(ctx context.Context, o PodOptions) (*Pod, error) {
+	return n.addPod(ctx, o.Name, o, n.attach)
+}
+
+// AddPodByHand adds a pod that no agent gives a network, with the next free address of each of the node's pod CIDRs. The MTU is the lane's or,
+// where there is none yet, what the underlay leaves for it. An agent knows of the pod if it starts after that.
+func (n *Node) AddPodByHand(ctx context.Context, name string) (*Pod, error) {
+	return n.addPod(ctx, name, PodOptions{Name: name + "-" + n.Name}, n.attachByHand)
+}
+
+// attach gives a pod its network.
+func (n *Node) attach(ctx context.Context, p *Pod) error {
 	n.mu.Lock()
 	managed := n.agent != nil
 	n.mu.Unlock()
 	if !managed {
-		return n.AddPodByHand(ctx, name)
+		return n.attachByHand(ctx, p)
 	}
-	return n.addPod(namespace, name, func(p *Pod) error { return n.plugIn(ctx, p) })
+	return n.plugIn(ctx, p)
 }
 
-// AddPodAsking adds a pod for which the runtime asks the plugins for more, by the capabilities of the configuration.
-func (n *Node) AddPodAsking(ctx context.Context, name string, asks map[string]any) (*Pod, error) {
-	return n.addPod(podNamespace, name, func(p *Pod) error {
-		p.asks = asks
-		return n.plugIn(ctx, p)
-	})
-}
-
-// AddPodByHand adds a pod that no agent knows, with the next free address of each of the node's pod CIDRs: where the agent cannot give it
-// a network. The MTU is the lane's or, where there is none yet, what the underlay leaves for it.
-func (n *Node) AddPodByHand(_ context.Context, name string) (*Pod, error) {
+func (n *Node) attachByHand(_ context.Context, p *Pod) error {
 	if len(n.Pods()) > lastPod-firstPod {
-		return nil, fmt.Errorf("adding pod %s/%s: no address is free", n.Name, name)
+		return errors.New("no address is free")
 	}
-	return n.addPod(podNamespace, name, func(p *Pod) error {
-		p.Addresses = n.nextAddresses()
-		mtu, err := n.podMTU()
-		if err != nil {
-			return err
-		}
-		return n.Do(func() error {
-			_, err := podnet.Attach(podnet.Spec{
-				NetNS: p.NetNS(), Interface: uplink, Namespace: p.Namespace, Name: p.Name, Addresses: p.Addresses, MTU: mtu,
-			})
-			return err
+	p.Addresses = n.nextAddresses()
+	mtu, err := n.podMTU()
+	if err != nil {
+		return err
+	}
+	return n.Do(func() error {
+		_, err := podnet.Attach(podnet.Spec{
+			NetNS: p.NetNS(), Interface: uplink, Namespace: p.Namespace, Name: p.ObjectName, Addresses: p.Addresses, MTU: mtu,
 		})
+		return err
 	})
 }
 
-// addPod makes a pod's namespaces, attaches it, and starts what answers in it.
-func (n *Node) addPod(namespace, name string, attach func(*Pod) error) (*Pod, error) {
+// addPod makes a pod's object and namespaces, attaches it, and starts what answers in it.
+func (n *Node) addPod(ctx context.Context, name string, o PodOptions, attach func(context.Context, *Pod) error) (*Pod, error) {
 	if n.Pod(name) != nil {
 		return nil, fmt.Errorf("adding pod %s/%s: it is there", n.Name, name)
 	}
-	p := &Pod{Node: n, Namespace: namespace, Host: Host{Name: name, bin: n.bin, env: n.env, children: n.children}}
-	var err error
-	if p.ns, err = n.ns.derive(func() error { return preparePod(name, n.lab.dir) }); err == nil {
-		n.lab.closers.add(p.ns)
-		err = attach(p)
+	setDefault(&o.Namespace, podNamespace)
+	life, leave := context.WithCancel(context.WithoutCancel(ctx))
+	p := &Pod{
+		Node: n, Namespace: o.Namespace, ObjectName: o.Name, asks: o.Asks, gone: life.Done(), leave: leave,
+		Host: Host{Name: name, bin: n.bin, env: n.env, children: n.children},
 	}
-	if err == nil {
-		p.echo, err = p.serveEcho()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("adding pod %s/%s: %w", n.Name, name, err)
+	if err := p.start(ctx, o, attach); err != nil {
+		leave()
+		return nil, fmt.Errorf("adding pod %s/%s: %w", n.Name, name, errors.Join(err, p.unregister(context.WithoutCancel(ctx))))
 	}
 	n.lab.closers.add(p.echo)
 	n.lab.mu.Lock()
 	n.pods = append(n.pods, p)
 	n.lab.mu.Unlock()
 	return p, n.lab.saveState()
+}
+
+func (p *Pod) start(ctx context.Context, o PodOptions, attach func(context.Context, *Pod) error) (err error) {
+	l := p.Node.lab
+	if err := p.register(ctx, o); err != nil {
+		return err
+	}
+	if p.ns, err = p.Node.ns.derive(func() error { return preparePod(p.Name, l.dir) }); err != nil {
+		return err
+	}
+	l.closers.add(p.ns)
+	if err := attach(ctx, p); err != nil {
+		return err
+	}
+	if err := p.report(ctx); err != nil {
+		return err
+	}
+	p.echo, err = p.serveEcho()
+	return err
 }
 
 // preparePod gives a pod a host name and hides the node's folders. It runs in the pod's namespaces.
@@ -166,17 +185,16 @@ func (n *Node) podMTU() (mtu int, err error) {
 	return n.lab.options.UnderlayMTU - overhead6, nil
 }
 
-// Remove takes the pod's network away, as it was given, and lets its namespaces go.
+// Remove takes the pod's network away, as it was given, lets its namespaces go, and deletes its Pod object. While the API server is away the
+// object stays, and kubelet knows of the pod.
 func (p *Pod) Remove() error {
 	n := p.Node
 	n.lab.mu.Lock()
 	n.pods = slices.DeleteFunc(n.pods, func(other *Pod) bool { return other == p })
 	n.lab.mu.Unlock()
-	var gone error
-	if p.object {
-		gone = p.unregister(context.Background())
-	}
-	if err := errors.Join(p.detach(), gone, p.echo.Close(), p.ns.Close(), n.lab.saveState()); err != nil {
+	p.leave()
+	err := errors.Join(p.detach(), p.unregister(context.Background()), p.echo.Close(), p.ns.Close(), n.lab.saveState())
+	if err != nil {
 		return fmt.Errorf("removing pod %s/%s: %w", n.Name, p.Name, err)
 	}
 	return nil
@@ -186,5 +204,5 @@ func (p *Pod) detach() error {
 	if p.sandbox != nil {
 		return p.Node.unplug(context.Background(), p.sandbox)
 	}
-	return p.Node.Do(func() error { return podnet.Detach(p.Namespace, p.Name, uplink) })
+	return p.Node.Do(func() error { return podnet.Detach(p.Namespace, p.ObjectName, uplink) })
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // Reboot takes from a node what a reboot takes: every process of it and of its pods, the pods, and all that its kernel held (links,
-// addresses, routes, rules, sockets, /run). Its state folder stays, its cable is plugged in again with the addresses that it had,
+// addresses, routes, rules, sockets, /run). Its state folder stays, and what its kubelet knows, its cable is plugged in again with the addresses that it had,
 // and its agent is left to be started. Nothing else may use the node meanwhile.
 func (l *Lab) Reboot(n *Node) error {
 	if err := n.halt(); err != nil {
@@ -22,6 +22,7 @@ func (l *Lab) Reboot(n *Node) error {
 func (n *Node) halt() error {
 	errs := []error{n.KillAgent(), n.killAll()}
 	for _, p := range n.Pods() {
+		p.leave()
 		errs = append(errs, p.echo.Close(), p.ns.Close())
 	}
 	n.lab.mu.Lock()

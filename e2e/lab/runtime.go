@@ -67,11 +67,11 @@ func (n *Node) tryPlugIn(ctx context.Context, p *Pod) error {
 	}
 	n.mu.Lock()
 	n.sandboxes++
-	id := fmt.Sprintf("%s-%s-%d", n.Name, p.Name, n.sandboxes)
+	id := fmt.Sprintf("%s-%s-%d", n.Name, p.ObjectName, n.sandboxes)
 	n.mu.Unlock()
 	s := &sandbox{list: list, conf: &libcni.RuntimeConf{
 		ContainerID: id, NetNS: filepath.Join(n.dir, "netns", id), IfName: uplink, CapabilityArgs: p.asks,
-		Args: [][2]string{{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", p.Namespace}, {"K8S_POD_NAME", p.Name}, {"K8S_POD_INFRA_CONTAINER_ID", id}},
+		Args: [][2]string{{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", p.Namespace}, {"K8S_POD_NAME", p.ObjectName}, {"K8S_POD_INFRA_CONTAINER_ID", id}},
 	}}
 	if err := n.showNetNS(p, s.conf.NetNS); err != nil {
 		return err

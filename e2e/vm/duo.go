@@ -40,7 +40,7 @@ func withDuo(ctx context.Context, o options, k kernel, out io.Writer, use func(*
 	if err != nil {
 		return err
 	}
-	// The lab's nodes give the machines their Nodes, addresses and credentials, and do nothing themselves.
+	// The lab's nodes give the machines their Nodes, Pods, addresses and credentials, and do nothing themselves.
 	l, err := lab.Start(ctx, lab.Options{
 		Name: fmt.Sprintf("duo-%d", os.Getpid()), Nodes: 2, NoAgents: true, Assets: programs, Out: out,
 		PodCIDRs: []netip.Prefix{netip.MustParsePrefix(duoPods)}, ServiceCIDRs: []netip.Prefix{netip.MustParsePrefix(duoServices)},
@@ -80,9 +80,14 @@ func (d *duo) nodes(ctx context.Context) (map[string]job.Node, error) {
 		if err != nil {
 			return nil, err
 		}
-		d.to = n.PodCIDRs[0].Addr().Next().Next() // the first is the node's own; the last node's stays
+		pod, err := n.AddPod(ctx, "p1")
+		if err != nil {
+			return nil, err
+		}
+		d.to = pod.Addresses[0] // the last node's stays
 		nodes[n.Name] = job.Node{
-			Name: n.Name, Underlay: netip.PrefixFrom(n.Addresses[0], 24), API: api, Kubeconfig: string(kubeconfig), Pod: d.to,
+			Name: n.Name, Underlay: netip.PrefixFrom(n.Addresses[0], 24), API: api, Kubeconfig: string(kubeconfig),
+			PodName: pod.ObjectName, Pod: d.to,
 		}
 	}
 	return nodes, nil

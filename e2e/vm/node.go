@@ -57,7 +57,7 @@ const agentLog = "/run/agent.log"
 
 // startAgent starts the agent and waits until it is ready.
 func (n *node) startAgent(podCIDR, serviceCIDR string) error {
-	_, err := n.run("warrend --node-name %s --kubeconfig %s --cluster-cidr %s --service-cidr %s --policy=false >> %s 2>&1 & echo $! > /run/agent",
+	_, err := n.run("warrend --node-name %s --kubeconfig %s --cluster-cidr %s --service-cidr %s >> %s 2>&1 & echo $! > /run/agent",
 		n.name, job.KubeconfigFile, podCIDR, serviceCIDR, agentLog)
 	if err != nil {
 		return err

@@ -47,7 +47,7 @@ func becomeNode(n job.Node) error {
 			return fmt.Errorf("%s: %w: %s", words, err, out)
 		}
 	}
-	if err := attachPod(n.Pod); err != nil {
+	if err := attachPod(n.PodName, n.Pod); err != nil {
 		return err
 	}
 	if err := os.WriteFile(job.KubeconfigFile, []byte(n.Kubeconfig), 0o600); err != nil {
@@ -60,10 +60,10 @@ func becomeNode(n job.Node) error {
 }
 
 // attachPod attaches the pod as the product does it.
-func attachPod(addr netip.Addr) error {
+func attachPod(name string, addr netip.Addr) error {
 	const mtu = 1440 // the underlay's 1500, less WireGuard's over IPv4
 	_, err := podnet.Attach(podnet.Spec{
-		NetNS: job.PodNetNS, Interface: "eth0", Namespace: "default", Name: "p1", Addresses: []netip.Addr{addr}, MTU: mtu,
+		NetNS: job.PodNetNS, Interface: "eth0", Namespace: "default", Name: name, Addresses: []netip.Addr{addr}, MTU: mtu,
 	})
 	return err
 }

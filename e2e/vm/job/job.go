@@ -45,7 +45,9 @@ type Node struct {
 	API      netip.AddrPort // where the machine finds the API server
 	// Kubeconfig is the content of the agent's, to be the file of that name.
 	Kubeconfig string
-	Pod        netip.Addr // of its one pod
+	// PodName is its one pod's, in the namespace default, and Pod that one's address.
+	PodName string
+	Pod     netip.Addr
 }
 
 // Where a machine that is a node has Warren's programs, its agent's credential and its pod's network namespace.
