@@ -25,12 +25,14 @@ type options struct {
 	rounds   int
 	duration time.Duration
 	only     string
+	noPolicy bool
 }
 
 // AddFlags implements command.Options.
 func (o *options) AddFlags(fs *flag.FlagSet) {
 	fs.IntVar(&o.rounds, "rounds", 21, "how often each thing is measured on each path")
 	fs.DurationVar(&o.duration, "duration", time.Second, "how long one measurement takes, in whole seconds")
+	fs.BoolVar(&o.noPolicy, "no-policy", false, "run the agents with --policy=false")
 	fs.StringVar(&o.only, "only", "", "measure only what matches this regular expression, such as 'TCP|latency'")
 }
 
@@ -51,7 +53,7 @@ func (o *options) Validate() error {
 
 // bench measures and reports.
 func bench(ctx context.Context, o options, p command.Place) (err error) {
-	s, err := newScene(ctx, p.Stderr)
+	s, err := newScene(ctx, o, p.Stderr)
 	if err != nil {
 		return err
 	}

@@ -47,8 +47,8 @@ type lane struct {
 	mtu    int
 }
 
-func newScene(ctx context.Context, out io.Writer) (*scene, error) {
-	l, err := lab.Start(ctx, lab.Options{Name: "bench", Nodes: 4, Offload: true, NoAgents: true, Out: out})
+func newScene(ctx context.Context, o options, out io.Writer) (*scene, error) {
+	l, err := lab.Start(ctx, lab.Options{Name: "bench", Nodes: 4, Offload: true, NoAgents: true, NoPolicy: o.noPolicy, Out: out})
 	if err != nil {
 		return nil, err
 	}
@@ -150,8 +150,13 @@ func (s *scene) setting(o options) map[string]string {
 	if s.lane.kernel {
 		implementation = "kernel"
 	}
+	policy := "enforced; there are no policies"
+	if o.noPolicy {
+		policy = "--policy=false"
+	}
 	return map[string]string{
 		"WireGuard": implementation,
+		"policy":    policy,
 		"kernel":    report.Kernel(),
 		"CPUs":      fmt.Sprintf("%d, %s; one half for each end of the paths", runtime.NumCPU(), runtime.GOARCH),
 		"MTU":       strconv.Itoa(s.lane.mtu),
