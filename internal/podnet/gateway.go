@@ -108,11 +108,16 @@ func (e *end) setRules(table int, from []netip.Addr) error {
 
 // rules lists those of a family. netlink asks for them by a header that is another message's, which strict checks refuse.
 func (e *end) rules(family int) ([]netlink.Rule, error) {
+	return unchecked(e, func() ([]netlink.Rule, error) { return e.RuleList(family) })
+}
+
+// unchecked dumps without strict checks.
+func unchecked[T any](e *end, list func() ([]T, error)) ([]T, error) {
 	if err := e.SetStrictCheck(false); err != nil {
 		return nil, err
 	}
-	rules, err := dump.Undisturbed(func() ([]netlink.Rule, error) { return e.RuleList(family) })
-	return rules, errors.Join(err, e.SetStrictCheck(true))
+	items, err := dump.Undisturbed(list)
+	return items, errors.Join(err, e.SetStrictCheck(true))
 }
 
 // family is netlink's number for the family of an address.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
 )
 
 // TestGiven: what pods were given is known of the kernel, of several interfaces each, whatever they have made of it, and of pods alone.
@@ -34,4 +35,32 @@ func TestGiven(t *testing.T) {
 	if got, err = Given(); cmp.Diff(want, got) != "" || err != nil {
 		t.Errorf("with a neighbour of somebody else: given (-want +got), %v:\n%s", err, cmp.Diff(want, got))
 	}
+}
+
+// TestNeighboursAfterAnything: what was on the stack before does not matter to the kernel.
+func TestNeighboursAfterAnything(t *testing.T) {
+	node(t)
+	e, err := newEnd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	for depth := range 10 {
+		litter(depth)
+		if _, err := e.neighbours(netlink.FAMILY_V4); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// litter leaves something on the stack.
+func litter(depth int) (sum byte) {
+	var b [256]byte
+	for i := range b {
+		b[i] = 0xff
+	}
+	if depth > 0 {
+		sum = litter(depth - 1)
+	}
+	return sum + b[depth]
 }
