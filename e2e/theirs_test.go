@@ -66,6 +66,12 @@ func addTheirDevice(ctx context.Context, t *testing.T, n *lab.Node) {
 	run(ctx, t, &n.Host, key, "wg", "set", theirDevice, "listen-port", "51999", "private-key", "/dev/stdin")
 	run(ctx, t, &n.Host, "", "ip", "address", "add", theirAddress(n)+"/32", "dev", theirDevice)
 	run(ctx, t, &n.Host, "", "ip", "link", "set", theirDevice, "up")
+	eventually(ctx, t, 10*time.Second, func() error { // it is looked at for changes
+		if out, err := n.Run(ctx, "ip", "-6", "address", "show", "dev", theirDevice, "tentative"); err != nil || out != "" {
+			return fmt.Errorf("its address is not settled: %w: %s", err, out)
+		}
+		return nil
+	})
 }
 
 // theirAddress is a node's in the network of their devices.
