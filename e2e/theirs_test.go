@@ -67,10 +67,11 @@ func addTheirDevice(ctx context.Context, t *testing.T, n *lab.Node) {
 	run(ctx, t, &n.Host, "", "ip", "address", "add", theirAddress(n)+"/32", "dev", theirDevice)
 	run(ctx, t, &n.Host, "", "ip", "link", "set", theirDevice, "up")
 	eventually(ctx, t, 10*time.Second, func() error { // it is looked at for changes
-		if out, err := n.Run(ctx, "ip", "-6", "address", "show", "dev", theirDevice, "tentative"); err != nil || out != "" {
-			return fmt.Errorf("its address is not settled: %w: %s", err, out)
+		out, err := n.Run(ctx, "ip", "-6", "address", "show", "dev", theirDevice, "tentative")
+		if err == nil && out != "" {
+			err = fmt.Errorf("its address is not settled: %s", out)
 		}
-		return nil
+		return err
 	})
 }
 
