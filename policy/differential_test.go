@@ -1,106 +1,60 @@
 package policy_test
 
 import (
-	"flag"
 	"net/netip"
 	"slices"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
-	"sigs.k8s.io/yaml"
 
 	"github.com/warren-mesh/warren/policy"
 	"github.com/warren-mesh/warren/policy/policytest"
 )
 
-var lasting = flag.Duration("policy.for", 0, "draw worlds for this long")
-
-// TestDifferential holds the ruleset that an index makes of a world, from wherever it was before, against the world itself.
+// TestDifferential tells an index what happened until a world was as it is. Its ruleset is held against the world itself, and told otherwise,
+// in another order, merged or repeated, it ends with the same, byte for byte.
 func TestDifferential(t *testing.T) {
-	for start := time.Now(); ; {
-		rapid.Check(t, func(t *rapid.T) {
-			drawn := policytest.World(policytest.Options{Pods: 6, Policies: 4, ClusterPolicies: 4, Unsound: true, Previews: true, Shared: true})
-			w := drawn.Draw(t, "world")
-			locals := drawLocals(t, &w)
-			x := policy.NewIndex()
-			if rapid.Bool().Draw(t, "something before") {
-				before := drawn.Draw(t, "before")
-				policytest.Fill(x, before)
-				addLocals(x, locals)
-				x.Take()
-				policytest.Without(x, before, w)
+	o := policytest.Options{Pods: 6, Policies: 4, ClusterPolicies: 4, Unsound: true, Previews: true, Shared: true}
+	policytest.Check(t, func(t *rapid.T) {
+		h := policytest.Histories(o, rapid.IntRange(1, o.Pods).Draw(t, "local")).Draw(t, "history")
+		r := h.AtOnce().Ruleset()
+		judgeBoth(t, h.World, r, h.Locals)
+		for _, way := range policytest.Ways {
+			if diff := cmp.Diff(r.String(), told(t, way.Of(t, h.Events))); diff != "" {
+				t.Fatalf("%s, it ends otherwise (-at once +told):\n%s\n%s", way.Name, diff, policytest.Describe(h.World))
 			}
-			events := policytest.Events(x, w)
-			repeated := rapid.SliceOfN(rapid.IntRange(0, len(events)-1), 0, 5).Draw(t, "repeated")
-			for _, i := range append(rapid.Permutation(indices(len(events))).Draw(t, "order"), repeated...) {
-				events[i]()
-				if i%3 == 0 {
-					x.Take()
-				}
-			}
-			addLocals(x, locals)
-			got := x.Ruleset()
-			fresh := policy.NewIndex()
-			policytest.Fill(fresh, w)
-			addLocals(fresh, locals)
-			if diff := cmp.Diff(fresh.Ruleset(), got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
-				t.Fatalf("the way changes the end (-at once +on the way):\n%s\n%s", diff, describe(w))
-			}
-			judgeBoth(t, w, got, locals)
-		})
-		if t.Failed() || time.Since(start) >= *lasting {
-			return
 		}
-	}
+	})
 }
 
-// drawLocals has some pods on this node. What their interfaces were given is theirs before their status says so.
-func drawLocals(t *rapid.T, w *policy.World) []policy.Local {
-	var locals []policy.Local
-	for i, p := range w.Pods {
-		if p.HostNetwork || rapid.IntRange(0, 3).Draw(t, "elsewhere") == 3 {
-			continue
+// told is the ruleset of an index that was told of events, in words. The deltas that it handed out meanwhile come to the same.
+func told(t *rapid.T, events []policytest.Event) string {
+	t.Helper()
+	x := policy.NewIndex()
+	shadow := policy.Ruleset{Sets: map[string]policy.Set{}, Chains: map[string]policy.Chain{}, Pods: map[string]policy.Binding{}}
+	for len(events) > 0 {
+		batch := rapid.IntRange(1, len(events)).Draw(t, "batch")
+		policytest.Tell(x, events[:batch])
+		events = events[batch:]
+		if err := apply(&shadow, x.Take()); err != nil {
+			t.Fatal(err)
 		}
-		l := policy.Local{Interface: policytest.Interface(i), PodKey: p.PodKey, Addresses: p.Addresses}
-		if len(p.Addresses) == 0 {
-			l.Addresses = []netip.Addr{netip.MustParseAddr("10.0.0.100").Next()}
-		}
-		locals = append(locals, l)
 	}
-	return locals
-}
-
-func addLocals(x *policy.Index, locals []policy.Local) {
-	for _, l := range locals {
-		x.SetLocal(l)
+	r := x.Ruleset()
+	if diff := cmp.Diff(r, shadow, exact); diff != "" {
+		t.Fatalf("the deltas (-ruleset +applied):\n%s", diff)
 	}
-}
-
-func indices(n int) []int {
-	all := make([]int, n)
-	for i := range all {
-		all[i] = i
-	}
-	return all
+	return r.String()
 }
 
 func judgeBoth(t *rapid.T, w policy.World, r policy.Ruleset, locals []policy.Local) {
 	t.Helper()
-	for i, p := range w.Pods {
-		for _, l := range locals {
-			if l.PodKey == p.PodKey {
-				w.Pods[i].Addresses = l.Addresses
-			}
-		}
-	}
 	packets := policytest.Packets(w)
 	for _, l := range locals {
 		b, bound := r.Pods[l.Interface]
 		if !bound {
-			t.Fatalf("%s of %s is not bound\n%s", l.Interface, l.PodKey, describe(w))
+			t.Fatalf("%s of %s is not bound\n%s", l.Interface, l.PodKey, policytest.Describe(w))
 		}
 		for _, p := range packets {
 			// Whose named port it is at an address of two pods, packets do not tell.
@@ -120,7 +74,7 @@ func judgeBoth(t *rapid.T, w policy.World, r policy.Ruleset, locals []policy.Loc
 					verdict, by := r.Judge(b, d, p, host)
 					if (verdict == policy.Accept) != want || by != wantBy {
 						t.Fatalf("%s of %s, %+v, host %v: the ruleset says %s by %+v, the world %v by %+v\n%s",
-							d, l.PodKey, p, host, verdict, by, want, wantBy, describe(w))
+							d, l.PodKey, p, host, verdict, by, want, wantBy, policytest.Describe(w))
 					}
 				}
 			}
@@ -136,16 +90,4 @@ func owners(w policy.World, a netip.Addr) int {
 		}
 	}
 	return n
-}
-
-func describe(w policy.World) string {
-	var b strings.Builder
-	for _, part := range []any{w.Namespaces, w.Nodes, w.Pods, w.Policies, w.ClusterPolicies} {
-		text, err := yaml.Marshal(part)
-		if err != nil {
-			return err.Error()
-		}
-		b.Write(text)
-	}
-	return b.String()
 }

@@ -1,37 +1,25 @@
 package cyclonus
 
 import (
-	"flag"
 	"net/netip"
 	"slices"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/mattfenwick/cyclonus/pkg/matcher"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"pgregory.net/rapid"
-	"sigs.k8s.io/yaml"
 
 	"github.com/warren-mesh/warren/policy"
 	"github.com/warren-mesh/warren/policy/policytest"
 )
 
-var lasting = flag.Duration("policy.for", 0, "draw worlds for this long")
-
 // TestCyclonus asks both of every pair of addresses, protocol and port of random worlds.
 func TestCyclonus(t *testing.T) {
-	for start := time.Now(); ; {
-		rapid.Check(t, func(t *rapid.T) {
-			w := agreed(policytest.World(policytest.Options{Pods: 6, Policies: 5}).Draw(t, "world"))
-			compare(t, w)
-		})
-		if t.Failed() || time.Since(start) >= *lasting {
-			return
-		}
-	}
+	policytest.Check(t, func(t *rapid.T) {
+		compare(t, agreed(policytest.World(policytest.Options{Pods: 6, Policies: 5}).Draw(t, "world")))
+	})
 }
 
 func compare(t *rapid.T, w policy.World) {
@@ -55,7 +43,7 @@ func compare(t *rapid.T, w policy.World) {
 			}
 			ours, by := w.Judge(subject.PodKey, d, p, false)
 			if allowed := theirs.IsIngressOrEgressAllowed(traffic, d == policy.Ingress).IsAllowed(); allowed != ours {
-				t.Fatalf("%s of %s, %+v: cyclonus says %v, we say %v by %+v\n%s", d, subject.PodKey, p, allowed, ours, by, describe(w))
+				t.Fatalf("%s of %s, %+v: cyclonus says %v, we say %v by %+v\n%s", d, subject.PodKey, p, allowed, ours, by, policytest.Describe(w))
 			}
 		}
 	}
@@ -146,16 +134,4 @@ func peer(w policy.World, a netip.Addr) *matcher.TrafficPeer {
 		found.Internal = &matcher.InternalPeer{PodLabels: pod.Labels, Namespace: pod.Namespace, NamespaceLabels: labels}
 	}
 	return found
-}
-
-func describe(w policy.World) string {
-	var b strings.Builder
-	for _, part := range []any{w.Namespaces, w.Pods, w.Policies} {
-		text, err := yaml.Marshal(part)
-		if err != nil {
-			return err.Error()
-		}
-		b.Write(text)
-	}
-	return b.String()
 }

@@ -63,18 +63,26 @@ func (d drawer) exceptions(cidr string) []string {
 		return nil
 	}
 	var found []string
-	for range rapid.SampledFrom([]int{0, 0, 1, 2}).Draw(d.T, "exceptions") {
-		if d.unsound("exception") {
+	for range rapid.SampledFrom([]int{0, 1, 1, 2}).Draw(d.T, "exceptions") {
+		switch {
+		case d.unsound("exception"):
 			found = append(found, d.cidr(), "10.0.0/8")
-			continue
-		}
-		for range 4 {
-			inner, err := netip.ParsePrefix(d.cidr())
-			if err == nil && inner.Bits() > block.Bits() && block.Overlaps(inner) {
+		case block.Bits() == 0:
+			if inner, err := netip.ParsePrefix(d.cidr()); err == nil && inner.Bits() > 0 && inner.Overlaps(block) {
 				found = append(found, inner.String())
-				break
 			}
+		case !block.IsSingleIP():
+			found = append(found, d.within(block))
 		}
 	}
 	return found
+}
+
+// within draws a smaller network in a block, of which cidr leaves the last few bits open.
+func (d drawer) within(block netip.Prefix) string {
+	open := block.Addr().BitLen() - block.Bits()
+	a := block.Addr().AsSlice()
+	a[len(a)-1] |= rapid.Byte().Draw(d.T, "address within") & (1<<open - 1)
+	inner, _ := netip.AddrFromSlice(a)
+	return netip.PrefixFrom(inner, inner.BitLen()-rapid.IntRange(0, open-1).Draw(d.T, "host bits within")).Masked().String()
 }

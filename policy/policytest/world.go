@@ -4,6 +4,7 @@ package policytest
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"pgregory.net/rapid"
 
@@ -59,17 +60,19 @@ func World(o Options) *rapid.Generator[policy.World] {
 	})
 }
 
-// Packets are those that tell a world's policies apart: from and to each pod, node and an address of nobody, of each protocol and port
+// Packets are those that tell a world's policies apart: from and to each pod, node, others and an address of nobody, of each protocol and port
 // that a policy may name, and beside them.
-func Packets(w policy.World) []policy.Packet {
-	var all []netip.Addr
+func Packets(w policy.World, others ...netip.Addr) []policy.Packet {
+	all := []netip.Addr{netip.MustParseAddr("198.51.100.7"), netip.MustParseAddr("10.0.0.200"), netip.MustParseAddr("2001:db8:1::7")}
+	all = append(all, others...)
 	for _, p := range w.Pods {
 		all = append(all, p.Addresses...)
 	}
 	for _, n := range w.Nodes {
 		all = append(all, n.Addresses...)
 	}
-	all = append(all, netip.MustParseAddr("198.51.100.7"), netip.MustParseAddr("10.0.0.200"), netip.MustParseAddr("2001:db8:1::7"))
+	slices.SortFunc(all, netip.Addr.Compare)
+	all = slices.Compact(all)
 	var packets []policy.Packet
 	for _, from := range all {
 		for _, to := range all {
@@ -140,11 +143,10 @@ func (d drawer) pod(i int) policy.Pod {
 		PodKey: policy.PodKey{Namespace: rapid.SampledFrom(namespaces).Draw(d.T, "namespace"), Name: fmt.Sprintf("pod%d", i)},
 		Labels: d.labels(), Ports: d.namedPorts(),
 	}
-	own := i + 1
+	both := PodAddresses(i)
 	if d.Shared && i > 0 && d.oneIn(6, "shared address") {
-		own = i
+		both = PodAddresses(i - 1)
 	}
-	both := addresses("10.0.0.%d", "fd00::%d", own)
 	switch rapid.IntRange(0, 7).Draw(d.T, "kind of pod") {
 	case 0:
 		p.HostNetwork, p.Addresses = true, addresses("192.0.2.%d", "2001:db8::%d", 1)
