@@ -21,7 +21,7 @@ type Host struct {
 // NewHost makes one, of which the loopback is up, after the setup, which is a shell command.
 func NewHost(t *testing.T, setup string) *Host {
 	t.Helper()
-	keeper := exec.CommandContext(context.WithoutCancel(t.Context()), "sleep", "600") // It stays for the cleanups.
+	keeper := exec.CommandContext(context.WithoutCancel(t.Context()), "sleep", "infinity") // It stays for the cleanups.
 	keeper.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	if err := keeper.Start(); err != nil {
 		t.Fatal(err)
