@@ -27,8 +27,9 @@ demo: deps build control-plane ## Three nodes on this machine: wg show, ping, ip
 .PHONY: test
 test: deps deps-kernel build control-plane lint ## Every test, lint included (needs root: namespaces and real packets)
 	./.ci/timed "unit and kernel tests" go test -count=1 -timeout 15m $$(go list ./... | grep -vE '/e2e$$|/e2e/lab|/internal/kube$$')
-	./.ci/timed "policy against its specification" go test -count=1 ./policy -run '^TestDifferential$$' -policy.for=60s
-	./.ci/timed "policy against cyclonus" go test -C policy/cyclonus -count=1 . -policy.for=30s
+	./.ci/timed "packets against policy's specification" go test -count=1 ./policy/nft -run '^TestDifferential$$' -policy.for=50s
+	./.ci/timed "rulesets against policy's specification" go test -count=1 ./policy -run '^TestDifferential$$' -policy.for=40s
+	./.ci/timed "policy's specification against cyclonus" go test -C policy/cyclonus -count=1 . -policy.for=30s
 	./.ci/timed "control plane, lab and API tests" go test -count=1 -timeout 15m -p 1 ./internal/kube ./e2e/lab/...
 	./.ci/timed "WireGuard of the kernel, in a virtual machine" go run ./e2e/vm -short -timeout 20m
 	./.ci/timed "fuzzing, 20 s a target" ./.ci/fuzz 20s
@@ -50,9 +51,8 @@ fuzz: ## Every fuzz target for FUZZTIME (1h)
 	./.ci/fuzz $(or $(FUZZTIME),1h)
 
 .PHONY: fuzz-policy
-fuzz-policy: ## Random worlds of policies through what judges them, against each other, for MINUTES (60)
-	go test -count=1 -timeout 0 ./policy -run '^TestDifferential$$' -policy.for=$$(($(or $(MINUTES),60)*30))s
-	go test -C policy/cyclonus -count=1 -timeout 0 . -policy.for=$$(($(or $(MINUTES),60)*30))s
+fuzz-policy: deps ## Random policies and events for MINUTES (60): packets, rulesets and cyclonus against the specification, from SEED (needs root)
+	./.ci/fuzz-policy $(or $(MINUTES),60) $(or $(SEED),0)
 
 .PHONY: build
 build: ## warrend, warren, warren-cni and warren-lab into bin/
