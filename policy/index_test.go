@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/network-policy-api/apis/v1alpha2"
 
 	"github.com/warren-mesh/warren/policy"
+	"github.com/warren-mesh/warren/policy/policytest"
 )
 
 var exact = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
@@ -170,7 +171,7 @@ func each[K comparable, V any](all map[K]V, do func(V)) {
 // TestIndexIsFresh: whatever came before, and however often somebody looked meanwhile, the ruleset is that of the final state, and the
 // deltas lead to it.
 func TestIndexIsFresh(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	policytest.Check(t, func(t *rapid.T) {
 		c, x := newState(), policy.NewIndex()
 		shadow := policy.Ruleset{Sets: map[string]policy.Set{}, Chains: map[string]policy.Chain{}, Pods: map[string]policy.Binding{}}
 		c.begin(t, x)
