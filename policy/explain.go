@@ -8,9 +8,11 @@ import (
 	"sigs.k8s.io/network-policy-api/apis/v1alpha2"
 )
 
-// Endpoint is one end of a connection: a pod by its name or, where that is empty, an address, whosever it is.
+// Endpoint is one end of a connection: a pod by its name, or this node, or, where it is neither, an address, whosever it is.
 type Endpoint struct {
-	Pod     PodKey
+	Pod PodKey
+	// Node are this node's addresses, where it is the end.
+	Node    []netip.Addr
 	Address netip.Addr
 	// OwnNode says that it is the node on which the pod at the other end runs.
 	OwnNode bool
@@ -54,6 +56,7 @@ func (w World) Explain(from, to Endpoint, protocol Protocol, port uint16) (Expla
 	if err != nil {
 		return e, err
 	}
+	w = w.at(addresses(sources, destinations))
 	for _, source := range sources {
 		for _, destination := range destinations {
 			if source.Is4() == destination.Is4() {
@@ -68,14 +71,20 @@ func (w World) Explain(from, to Endpoint, protocol Protocol, port uint16) (Expla
 }
 
 func (e Endpoint) name() string {
-	if e.Pod != (PodKey{}) {
+	switch {
+	case e.Pod != (PodKey{}):
 		return e.Pod.String()
+	case len(e.Node) > 0:
+		return "this node"
 	}
 	return e.Address.String()
 }
 
 func (w World) addressesOf(e Endpoint) ([]netip.Addr, error) {
 	if e.Pod == (PodKey{}) {
+		if len(e.Node) > 0 {
+			return e.Node, nil
+		}
 		if !e.Address.IsValid() {
 			return nil, fmt.Errorf("%v: want the name of a pod, or an address", e.Address)
 		}
@@ -102,7 +111,10 @@ func (w World) path(from, to Endpoint, p Packet) Path {
 func (w World) end(e Endpoint, d Direction, p Packet, host bool) End {
 	key := e.Pod
 	if key == (PodKey{}) {
-		there := w.podsAt(e.Address.Unmap())
+		there := w.podsAt(p.From)
+		if d == Ingress {
+			there = w.podsAt(p.To)
+		}
 		if len(there) == 0 {
 			return End{Allowed: true, By: undecided, Why: e.name() + " is no pod"}
 		}

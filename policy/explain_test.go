@@ -78,6 +78,11 @@ x/web (10.0.0.2) to 192.0.2.1, tcp 10250: allowed
   egress from 192.0.2.1: allowed: 192.0.2.1 is no pod
   ingress to x/web: allowed: its own node always reaches it
 `},
+		{"this node, whatever its address", pod("x", "web"), Endpoint{Node: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.9")}, OwnNode: true}, TCP, 53, `
+x/web (10.0.0.2) to this node (192.0.2.1, 198.51.100.9), tcp 53: allowed
+  egress from x/web: allowed: NetworkPolicy always lets it reach its own node
+  ingress to this node: allowed: this node is no pod
+`},
 		{"itself", pod("y", "other"), pod("y", "other"), TCP, 80, `
 y/other (10.0.1.3) to y/other (10.0.1.3), tcp 80: allowed
   egress from y/other: allowed: a pod always reaches itself

@@ -54,7 +54,7 @@ func (e End) label(of Endpoint) string {
 }
 
 func label(e Endpoint, addresses []string) string {
-	if e.Pod == (PodKey{}) {
+	if e.Pod == (PodKey{}) && len(e.Node) == 0 {
 		return e.name()
 	}
 	slices.Sort(addresses)

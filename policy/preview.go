@@ -78,16 +78,49 @@ func withoutStage(m metav1.ObjectMeta) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: m.Namespace, Name: m.Name}
 }
 
-// about leaves only the pods that flows are from or to. No other says anything of them, and there may be many.
+// about leaves only the pods that flows are from or to.
 func (w World) about(flows []Connection) World {
-	ends := map[netip.Addr]bool{}
+	ends := make(map[netip.Addr]bool, len(flows))
 	for _, f := range flows {
 		ends[f.From], ends[f.To] = true, true
 	}
-	w.Pods = slices.DeleteFunc(slices.Clone(w.Pods), func(p Pod) bool {
-		return !slices.ContainsFunc(p.Addresses, func(a netip.Addr) bool { return ends[a] })
-	})
+	return w.at(ends)
+}
+
+// at leaves only the pods that have one of the addresses, and what is said of those. No others say anything of what is between the addresses, and
+// there may be many.
+func (w World) at(ends map[netip.Addr]bool) World {
+	namespaces := map[string]bool{}
+	var pods []Pod
+	for _, p := range w.Pods {
+		if slices.ContainsFunc(p.Addresses, func(a netip.Addr) bool { return ends[a] }) {
+			pods, namespaces[p.Namespace] = append(pods, p), true
+		}
+	}
+	w.Pods = pods
+	w.Namespaces = only(w.Namespaces, func(n Namespace) bool { return namespaces[n.Name] })
+	w.Policies = only(w.Policies, func(p *networkingv1.NetworkPolicy) bool { return namespaces[p.Namespace] || Previewed(p) })
 	return w
+}
+
+func addresses(lists ...[]netip.Addr) map[netip.Addr]bool {
+	all := map[netip.Addr]bool{}
+	for _, list := range lists {
+		for _, a := range list {
+			all[a] = true
+		}
+	}
+	return all
+}
+
+// only are those of a list, in a list of its own.
+func only[T any](all []T, these func(T) bool) (out []T) {
+	for _, one := range all {
+		if these(one) {
+			out = append(out, one)
+		}
+	}
+	return out
 }
 
 // cuts are what the world forbids of flows.
