@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/florianl/go-nflog/v2"
@@ -24,23 +25,30 @@ type Source interface {
 // snap is how much of a packet is read, in bytes: its headers.
 const snap = 128
 
+// gather is how long the kernel may wait for more to tell at once, in hundredths of a second.
+const gather = 10
+
 // Follow tells of packets that the log group was told of, in the network namespace of the thread that calls it, until ctx ends. One process at
-// a time can follow a group.
+// a time can follow a group. What tell takes its time for waits in the kernel, in bounded room: what does not fit is lost, and counted by the
+// next record.
 func Follow(ctx context.Context, group uint16, source Source, tell func(Record)) error {
 	names, err := openLinks()
 	if err != nil {
 		return fmt.Errorf("following log group %d: %w", group, err)
 	}
 	defer names.close()
-	log, err := nflog.Open(&nflog.Config{Group: group, Copymode: nflog.CopyPacket, Bufsize: snap})
+	log, err := open(group)
 	if err != nil {
 		return fmt.Errorf("following log group %d: %w", group, err)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	failed := make(chan error, 1)
+	var lost gaps
 	err = log.RegisterWithErrorFunc(ctx, func(a nflog.Attribute) int {
+		lost.note(a.Seq)
 		if r, ok := record(a, source, names.name); ok {
+			r.Missed = lost.take()
 			tell(r)
 		}
 		return 0
@@ -62,6 +70,52 @@ func Follow(ctx context.Context, group uint16, source Source, tell func(Record))
 		stop() // What waits for ctx is waited for by Close.
 		return errors.Join(fmt.Errorf("following log group %d: %w", group, err), log.Close())
 	}
+}
+
+func open(group uint16) (*nflog.Nflog, error) {
+	return nflog.Open(&nflog.Config{Group: group, Copymode: nflog.CopyPacket, Bufsize: snap, Flags: nflog.FlagSeq, Timeout: gather})
+}
+
+// Probe says why the kernel could tell a log group nothing: without that, it takes no rule that logs. That another process follows the group is no
+// such reason.
+func Probe(group uint16) error {
+	log, err := open(group)
+	if err != nil {
+		return fmt.Errorf("looking for the kernel's log of packets: %w", err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	err = log.RegisterWithErrorFunc(ctx, func(nflog.Attribute) int { return 0 }, func(error) int { return 1 })
+	stop()
+	if closing := log.Close(); err == nil {
+		err = closing
+	}
+	if err == nil || strings.Contains(err.Error(), unix.EPERM.Error()) { // Of another's group; it is not wrapped.
+		return nil
+	}
+	return fmt.Errorf("looking for the kernel's log of packets: %w", err)
+}
+
+// gaps counts what the kernel numbered and could not deliver.
+type gaps struct {
+	begun bool
+	next  uint32
+	lost  uint32
+}
+
+func (g *gaps) note(seq *uint32) {
+	if seq == nil {
+		return
+	}
+	if g.begun {
+		g.lost += *seq - g.next
+	}
+	g.begun, g.next = true, *seq+1
+}
+
+func (g *gaps) take() uint32 {
+	n := g.lost
+	g.lost = 0
+	return n
 }
 
 // record makes one of what the kernel tells.

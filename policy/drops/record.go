@@ -30,6 +30,8 @@ type Record struct {
 	// Reason says why, and Rule by which rule where it was one.
 	Reason Reason
 	Rule   policy.RuleID
+	// Missed is how many packets the kernel would have told of since the last record, and lost.
+	Missed uint32
 }
 
 // Reason is why a packet was dropped.

@@ -87,3 +87,17 @@ func TestPast(t *testing.T) {
 		t.Error("a record of what has no prefix")
 	}
 }
+
+func TestGaps(t *testing.T) {
+	var g gaps
+	for _, c := range []struct{ seq, lost uint32 }{{1<<32 - 2, 0}, {1<<32 - 1, 0}, {0, 0}, {4, 3}, {5, 0}} {
+		g.note(&c.seq)
+		if lost := g.take(); lost != c.lost {
+			t.Errorf("at %d: %d lost, want %d", c.seq, lost, c.lost)
+		}
+	}
+	g.note(nil)
+	if lost := g.take(); lost != 0 {
+		t.Errorf("without a number %d are lost", lost)
+	}
+}

@@ -24,10 +24,13 @@ const (
 
 	podLinks = mesh.PodLinkPrefix + "*"
 
-	// The prefixes of what is logged without a rule.
+	// The prefixes of what is logged without a rule; by the same names it is counted.
 	unboundEgress  = "unbound-egress"
 	unboundIngress = "unbound-ingress"
 	revokedFlow    = "revoked"
+	// deniedEgress and deniedIngress count what rules deny.
+	deniedEgress  = "denied-egress"
+	deniedIngress = "denied-ingress"
 )
 
 // priority is that of filters; the guard's comes before.
@@ -48,7 +51,7 @@ func baseSets() []nft.Set {
 // baseChains are those of the hooks, and those that ask for a pod's. An entry of a verdict map goes to a chain, at whose end the packet is back in
 // the base chain; so what follows the map is for those without an entry.
 func (o Options) baseChains() []nft.Chain {
-	fromUnbound, toUnbound := o.denied(nil, unboundEgress), o.denied(nil, unboundIngress)
+	fromUnbound, toUnbound := o.denied(nil, unboundEgress, unboundEgress), o.denied(nil, unboundIngress, unboundIngress)
 	return []nft.Chain{
 		{Name: fromPodChain, Rules: append([]nft.Rule{
 			nft.NewRule(nft.IIFNameDaddrIn(nft.IPv4, own4), nft.Accept()), // A service that brings a pod back to itself.
@@ -56,7 +59,7 @@ func (o Options) baseChains() []nft.Chain {
 			nft.NewRule(nft.IIFNameMap(egress)),
 		}, fromUnbound...)},
 		{Name: toPodChain, Rules: append([]nft.Rule{nft.NewRule(nft.OIFNameMap(ingress))}, toUnbound...)},
-		{Name: revokedChain, Rules: o.denied(nil, revokedFlow)},
+		{Name: revokedChain, Rules: o.denied(nil, revokedFlow, revokedFlow)},
 		{Name: toNodeChain, Rules: append([]nft.Rule{nft.NewRule(nft.IIFNameMap(toNode))}, fromUnbound...)},
 		{Name: "forward", Hook: filter(nft.Forward), Rules: slices.Concat(settled(), []nft.Rule{
 			nft.NewRule(nft.IIFName(podLinks), nft.Jump(fromPodChain)),
@@ -90,9 +93,10 @@ func settled() []nft.Rule {
 // perSecond is how many packets a second each rule that denies tells of.
 const perSecond = 10
 
-// denied drops what matches, and tells of some of it. That takes two rules: a limit that is reached ends the rule.
-func (o Options) denied(match nft.Part, prefix string) []nft.Rule {
-	drop := nft.NewRule(match, nft.Count(), nft.Drop())
+// denied drops what matches, counts it, by the rule and by the counter, and tells of some of it. That takes two rules: a limit that is reached ends
+// the rule.
+func (o Options) denied(match nft.Part, prefix, counter string) []nft.Rule {
+	drop := nft.NewRule(match, nft.Count(), nft.CountAs(counter), nft.Drop())
 	if o.LogGroup == 0 {
 		return []nft.Rule{drop}
 	}

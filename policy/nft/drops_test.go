@@ -2,6 +2,7 @@ package nft
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"os"
 	"strconv"
@@ -84,6 +85,21 @@ func TestDrops(t *testing.T) {
 			<-told // Repetitions.
 		}
 	}
+	dropped, err := table.Dropped()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, by := range dropped {
+		if (by.Packets > 0) == by.Revoked {
+			t.Errorf("counted %+v", by)
+		}
+	}
+	if len(dropped) != len(droppedBy) {
+		t.Errorf("%d counters of %d: %+v", len(dropped), len(droppedBy), dropped)
+	}
+	if err := node.Within(func() error { return drops.Probe(group) }); err != nil {
+		t.Errorf("while somebody follows: %v", err)
+	}
 	stop()
 	select {
 	case err := <-ended:
@@ -92,6 +108,70 @@ func TestDrops(t *testing.T) {
 		}
 	case <-time.After(3 * time.Second):
 		t.Error("it does not end")
+	}
+}
+
+// TestDropsLost has somebody follow who takes his time: what the kernel lost is counted.
+func TestDropsLost(t *testing.T) {
+	const group, packets = 6, 4000
+	l := build(t)
+	node := l.node()
+	if err := node.Within(func() error { return drops.Probe(group) }); err != nil {
+		t.Fatal(err)
+	}
+	node.Run(`nft "add table inet flood; add chain inet flood out { type filter hook output priority 0; }; add rule inet flood out udp dport 9 log prefix \"revoked\" group %d drop"`, group)
+	table := newTable(t, Options{})
+	told, missed := make(chan uint32), 0
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- node.Within(func() error {
+			return drops.Follow(ctx, group, table, func(r drops.Record) {
+				select {
+				case told <- r.Missed:
+				case <-ctx.Done():
+				}
+			})
+		})
+	}()
+	l.listened(group)
+	send := func(n int) {
+		c, err := net.Dial("udp", "127.0.0.1:9")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		for range n {
+			_, _ = c.Write([]byte("x")) // It is dropped, and says so.
+		}
+	}
+	send(packets) // Nobody listens yet: they wait in the kernel, or are lost.
+	count := 0
+	for last := false; ; {
+		select {
+		case n := <-told:
+			count, missed = count+1, missed+int(n)
+		case <-time.After(500 * time.Millisecond):
+			if last {
+				t.Errorf("%d were told of and %d missed of %d", count, missed, packets+1)
+			}
+			last = true
+			send(1) // The next record says what was lost before it.
+		}
+		if count+missed == packets+1 {
+			break
+		}
+		if last && count+missed > packets+1 {
+			t.Fatalf("%d were told of and %d missed of %d", count, missed, packets+1)
+		}
+	}
+	if missed == 0 || count == 0 {
+		t.Errorf("%d were told of and %d missed: this test proves nothing", count, missed)
+	}
+	t.Logf("of %d packets %d were told of and %d lost, and known to be", packets+1, count, missed)
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

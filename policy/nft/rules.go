@@ -26,7 +26,7 @@ func (o Options) chain(c policy.Chain, kinds func(string) policy.SetKind) (nft.C
 			case policy.Accept:
 				out.Rules = append(out.Rules, nft.NewRule(match, nft.Return()))
 			case policy.Deny:
-				out.Rules = append(out.Rules, o.denied(match, prefix(c.Name, i))...)
+				out.Rules = append(out.Rules, o.denied(match, prefix(c.Name, i), counterOf(c.Direction))...)
 			case policy.Pass:
 				out.Rules = append(out.Rules, nft.NewRule(match, nft.Goto(r.Goto)))
 			default:

@@ -14,7 +14,7 @@ import (
 
 // table is the whole table for a ruleset, in an order that follows from it.
 func (o Options) table(r policy.Ruleset) (nft.Table, error) {
-	t := nft.Table{Family: nft.INet, Name: TableName, Sets: baseSets()}
+	t := nft.Table{Family: nft.INet, Name: TableName, Counters: baseCounters(), Sets: baseSets()}
 	for _, name := range slices.Sorted(maps.Keys(r.Sets)) {
 		s, err := setOf(r.Sets[name])
 		if err != nil {
