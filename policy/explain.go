@@ -171,3 +171,14 @@ func (w World) whyDefault(q question) string {
 	}
 	return "no policy selects it"
 }
+
+// Isolating are the NetworkPolicies that isolate the pod at an address in a direction, as NAMESPACE/NAME, by name.
+func (w World) Isolating(a netip.Addr, d Direction) []string {
+	var names []string
+	for _, pod := range w.podsAt(a) {
+		for _, p := range (question{world: w, subject: pod, direction: d}).isolating() {
+			names = append(names, p.Namespace+"/"+p.Name)
+		}
+	}
+	return names
+}

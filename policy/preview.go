@@ -26,6 +26,14 @@ type Connection struct {
 	Packet
 	// Host says that it is between a pod and the pod's own node.
 	Host bool
+	// FromPort is the source's, which no policy looks at; zero where the protocol has none.
+	FromPort uint16
+}
+
+// judged is the part of a connection that policies look at.
+func (c Connection) judged() Connection {
+	c.FromPort = 0
+	return c
 }
 
 // Preview is what a policy that is not enforced would do if it alone were.
@@ -48,7 +56,11 @@ type Cut struct {
 // ClusterNetworkPolicies by name.
 func (w World) Preview(flows []Connection) []Preview {
 	w = w.about(flows)
-	flows = slices.DeleteFunc(slices.Clone(flows), func(f Connection) bool { return len(w.forbidden(f)) > 0 })
+	forbidden := map[Connection]bool{}
+	for _, c := range w.cuts(flows) {
+		forbidden[c.Connection] = true
+	}
+	flows = only(flows, func(f Connection) bool { return !forbidden[f] })
 	var namespaced, cluster []Preview
 	for i, p := range w.Policies {
 		if Previewed(p) {
@@ -123,11 +135,20 @@ func only[T any](all []T, these func(T) bool) (out []T) {
 	return out
 }
 
-// cuts are what the world forbids of flows.
+// cuts are what the world forbids of flows. Flows that differ by their source's port only are judged once.
 func (w World) cuts(flows []Connection) []Cut {
 	var cuts []Cut
+	judged := map[Connection][]Cut{}
 	for _, f := range flows {
-		cuts = append(cuts, w.forbidden(f)...)
+		found, known := judged[f.judged()]
+		if !known {
+			found = w.forbidden(f.judged())
+			judged[f.judged()] = found
+		}
+		for _, cut := range found {
+			cut.Connection = f
+			cuts = append(cuts, cut)
+		}
 	}
 	return cuts
 }

@@ -32,7 +32,7 @@ func TestPreview(t *testing.T) {
 		previewed(np("x/client", "podSelector: {matchLabels: {app: client}}, policyTypes: [Egress, Ingress], egress: [{ports: [{port: 80}]}]")),
 		previewed(np("x/base", "podSelector: {matchLabels: {app: none}}"))))
 	flow := func(from, to string, protocol Protocol, port uint16, host bool) Connection {
-		return Connection{Packet{w.address(t, from), w.address(t, to), protocol, port}, host}
+		return Connection{Packet: Packet{w.address(t, from), w.address(t, to), protocol, port}, Host: host, FromPort: 4000}
 	}
 	flows := []Connection{
 		flow("client", "web", TCP, 80, false),
@@ -41,7 +41,9 @@ func TestPreview(t *testing.T) {
 		flow("shop", "client", UDP, 53, false),
 		flow("client", "n1", TCP, 10250, true),
 		flow("198.51.100.7", "web", TCP, 80, false),
+		flow("client", "shop", TCP, 81, false),
 	}
+	flows[6].FromPort = 4001
 	client := PodKey{"x", "client"}
 	isolation := RuleID{Tier: NetworkPolicyTier, Namespace: "x", Policy: "client", Rule: -1}
 	want := []Preview{
@@ -49,6 +51,7 @@ func TestPreview(t *testing.T) {
 		{Namespace: "x", Policy: "client", Cuts: []Cut{
 			{flows[2], Egress, client, isolation},
 			{flows[3], Ingress, client, isolation},
+			{flows[6], Egress, client, isolation},
 		}},
 		{Policy: "nodes", Cuts: []Cut{{flows[4], Egress, client, RuleID{Tier: AdminTier, Policy: "nodes", Name: "none"}}}},
 	}

@@ -26,6 +26,7 @@ type agent struct {
 
 	ipam     socket.IPAM
 	findings []survey.Finding
+	policies policies
 }
 
 func (a agent) Status() (socket.Status, error) { return a.status, a.err }

@@ -44,6 +44,7 @@ type enforcement struct {
 	unreadable map[string]string
 	problem    problem
 	keep       policyKeeper
+	tells
 
 	mu    sync.Mutex // guards index: it is asked for its size, too
 	index *policy.Index
@@ -62,7 +63,8 @@ func (a *Agent) openPolicy() (err error) {
 	})
 	e.bonds.trigger = e.loop.Trigger
 	e.keep.open(a)
-	e.table, err = nft.New(nft.Options{OnTransaction: a.metrics.transacted})
+	a.openTells()
+	e.table, err = nft.New(nft.Options{OnTransaction: a.metrics.transacted, LogGroup: e.logGroup})
 	return err
 }
 
@@ -134,6 +136,7 @@ func (a *Agent) police(ctx context.Context) error {
 		})
 	})
 	running.Go(func() { e.keep.loop.Run(ctx) })
+	running.Go(func() { a.tell(ctx) })
 	e.loop.Run(ctx)
 	return ctx.Err()
 }

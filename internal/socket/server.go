@@ -29,6 +29,7 @@ type Backend interface {
 	IPAM() (IPAM, error)
 	CheckIPAM() ([]survey.Finding, error)
 	Release(r Release) (Released, error)
+	PolicyBackend
 }
 
 // Serve answers on a unix socket at path until ctx ends. A socket left by a dead agent is replaced; a live one is an error.
@@ -44,6 +45,7 @@ func Serve(ctx context.Context, path string, backend Backend) error {
 		answer(w, func() (mesh.Plan, error) { return backend.Plan(), nil })
 	})
 	serveIPAM(mux, backend)
+	servePolicy(mux, backend)
 	for _, command := range cni.Commands {
 		mux.HandleFunc("POST "+cni.URLPrefix+string(command), func(w http.ResponseWriter, r *http.Request) {
 			answerPlugin(w, r, command, backend)

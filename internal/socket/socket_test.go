@@ -40,6 +40,25 @@ func (b backend) Release(r Release) (Released, error) {
 	return Released{From: fmt.Sprint(r.Address, " by force ", r.Force)}, b.err
 }
 
+func (b backend) Explain(q Question) (Explained, error) {
+	return Explained{Words: q.From + " " + q.To + " " + q.Port}, b.err
+}
+
+func (b backend) ShowPolicy(pod string) (PolicyOfPod, error) {
+	return PolicyOfPod{Pod: pod, Node: b.status.Node}, b.err
+}
+
+func (b backend) PreviewPolicy() (Previews, error) { return Previews{Node: b.status.Node}, b.err }
+
+// Drops says in Gone how long it may wait, in seconds.
+func (b backend) Drops(ctx context.Context, after uint64) (Drops, error) {
+	d := Drops{Next: after}
+	if until, may := ctx.Deadline(); may && ctx.Err() == nil {
+		d.Gone = uint64(time.Until(until).Round(time.Second).Seconds())
+	}
+	return d, b.err
+}
+
 func (b backend) Status() (Status, error) { return b.status, b.err }
 func (b backend) Peers() ([]Peer, error)  { return b.peers, b.err }
 func (b backend) Plan() mesh.Plan         { return b.plan }
