@@ -151,7 +151,9 @@ func (a *Agent) keepDrops(batch []drops.Record) {
 		ends[r.From.Addr()], ends[r.To.Addr()] = true, true
 	}
 	// Without what the API server says there are no names but those of our own pods.
-	w, _ := e.world(func(p policy.Pod) bool { return slices.ContainsFunc(p.Addresses, func(a netip.Addr) bool { return ends[a] }) })
+	w, _ := e.world(func(p policy.Pod) bool {
+		return slices.ContainsFunc(p.Addresses, func(a netip.Addr) bool { return ends[a] })
+	})
 	names := namesOf(w)
 	for address, pod := range e.bonds.localAddresses() {
 		names[address] = pod.String()

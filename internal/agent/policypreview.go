@@ -132,7 +132,9 @@ func (e *enforcement) previewOf(here surroundings, flows []policy.Flow) ([]polic
 	}
 	e.asking.Lock()
 	defer e.asking.Unlock()
-	w, err := e.world(func(p policy.Pod) bool { return slices.ContainsFunc(p.Addresses, func(a netip.Addr) bool { return ends[a] }) })
+	w, err := e.world(func(p policy.Pod) bool {
+		return slices.ContainsFunc(p.Addresses, func(a netip.Addr) bool { return ends[a] })
+	})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -165,11 +167,19 @@ func (s surroundings) flows() ([]policy.Flow, error) {
 		return nil, err
 	}
 	defer tracker.Close()
-	return tracker.List(func(f policy.Flow) bool {
+	tracked, err := tracker.List(nil, func(f policy.Flow) bool {
 		_, from := s.local[f.From.Addr()]
 		_, to := s.local[f.To.Addr()]
 		return from || to
 	})
+	if err != nil {
+		return nil, err
+	}
+	flows := make([]policy.Flow, len(tracked))
+	for i, t := range tracked {
+		flows[i] = t.Flow
+	}
+	return flows, nil
 }
 
 // PreviewPolicy implements socket.Backend.

@@ -2,6 +2,7 @@ package nft
 
 import (
 	"net"
+	"time"
 
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
@@ -75,11 +76,27 @@ func IIFNameDaddrIn(f Family, set string) Part {
 
 // FlowIn is `ip saddr . ip daddr . meta l4proto . th sport . th dport @set`.
 func FlowIn(f Family, set string) Part {
-	var c concat
-	c.address(f, false)
-	c.address(f, true)
-	c.meta(expr.MetaKeyL4PROTO, 1)
-	c.payload(expr.PayloadBaseTransportHeader, sourcePort, portSize)
-	c.payload(expr.PayloadBaseTransportHeader, destinationPort, portSize)
+	c := flow(f, false)
 	return c.in(f, set)
+}
+
+// KeepFlow is `update @set { ip saddr . ip daddr . meta l4proto . th sport . th dport timeout ... }`, or with back the same of the answer. An
+// element that is there begins its time-out anew.
+func KeepFlow(f Family, set string, back bool, timeout time.Duration) Part {
+	of := Part{meta(expr.MetaKeyNFPROTO), equals(byte(f))}
+	return append(append(of, flow(f, back).part...),
+		&expr.Dynset{SrcRegKey: reg, SetName: set, Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: timeout})
+}
+
+func flow(f Family, back bool) (c concat) {
+	first, second := uint32(sourcePort), uint32(destinationPort)
+	if back {
+		first, second = second, first
+	}
+	c.address(f, back)
+	c.address(f, !back)
+	c.meta(expr.MetaKeyL4PROTO, 1)
+	c.payload(expr.PayloadBaseTransportHeader, first, portSize)
+	c.payload(expr.PayloadBaseTransportHeader, second, portSize)
+	return c
 }

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -93,6 +94,8 @@ func every() Table {
 				NewRule(IIFNameDaddrIn(IPv6, "i6")),
 				NewRule(FlowIn(IPv4, "f4"), Goto("c")),
 				NewRule(FlowIn(IPv6, "f6"), Goto("c")),
+				NewRule(NotProtocol(unix.IPPROTO_TCP), KeepFlow(IPv4, "f4", false, time.Minute)),
+				NewRule(KeepFlow(IPv6, "f6", true, time.Minute)),
 				NewRule(Protocol(unix.IPPROTO_UDP), Established()),
 				NewRule(Ports(unix.IPPROTO_UDP, 53, 53)),
 				NewRule(Ports(unix.IPPROTO_SCTP, 80, 90)),
@@ -163,11 +166,13 @@ func TestText(t *testing.T) {
 
 	set f4 {
 		type ipv4_addr . ipv4_addr . inet_proto . inet_service . inet_service
+		size 65535
 		flags timeout
 	}
 
 	set f6 {
 		type ipv6_addr . ipv6_addr . inet_proto . inet_service . inet_service
+		size 65535
 		flags timeout
 	}
 
@@ -202,6 +207,8 @@ func TestText(t *testing.T) {
 		iifname . ip6 daddr @i6
 		ip saddr . ip daddr . meta l4proto . th sport . th dport @f4 goto c
 		ip6 saddr . ip6 daddr . meta l4proto . th sport . th dport @f6 goto c
+		meta l4proto != tcp update @f4 { ip saddr . ip daddr . meta l4proto . th sport . th dport timeout 1m }
+		update @f6 { ip6 daddr . ip6 saddr . meta l4proto . th dport . th sport timeout 1m }
 		meta l4proto udp ct state established,related
 		udp dport 53
 		sctp dport 80-90

@@ -10,6 +10,11 @@ import (
 // Protocol is `meta l4proto tcp`.
 func Protocol(number uint8) Part { return Part{meta(expr.MetaKeyL4PROTO), equals(number)} }
 
+// NotProtocol is `meta l4proto != tcp`.
+func NotProtocol(number uint8) Part {
+	return Part{meta(expr.MetaKeyL4PROTO), &expr.Cmp{Op: expr.CmpOpNeq, Register: reg, Data: []byte{number}}}
+}
+
 // Ports is `tcp dport 80` or `tcp dport 80-90`, of the protocols that have ports.
 func Ports(protocol uint8, first, last uint16) Part {
 	out := append(Protocol(protocol),

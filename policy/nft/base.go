@@ -5,6 +5,7 @@ import (
 
 	"github.com/warren-mesh/warren/internal/nft"
 	"github.com/warren-mesh/warren/mesh"
+	"github.com/warren-mesh/warren/policy"
 )
 
 // The names of what every table has.
@@ -16,6 +17,9 @@ const (
 	own6     = "own6"
 	revoked4 = "revoked4"
 	revoked6 = "revoked6"
+	// The revoked flows of which an end sends.
+	insisting4 = "insisting4"
+	insisting6 = "insisting6"
 
 	fromPodChain = "from-pod"
 	toPodChain   = "to-pod"
@@ -45,6 +49,8 @@ func baseSets() []nft.Set {
 		{Name: own6, Kind: nft.InterfaceIPv6s},
 		{Name: revoked4, Kind: nft.IPv4Flows},
 		{Name: revoked6, Kind: nft.IPv6Flows},
+		{Name: insisting4, Kind: nft.IPv4Flows},
+		{Name: insisting6, Kind: nft.IPv6Flows},
 	}
 }
 
@@ -59,7 +65,7 @@ func (o Options) baseChains() []nft.Chain {
 			nft.NewRule(nft.IIFNameMap(egress)),
 		}, fromUnbound...)},
 		{Name: toPodChain, Rules: append([]nft.Rule{nft.NewRule(nft.OIFNameMap(ingress))}, toUnbound...)},
-		{Name: revokedChain, Rules: o.denied(nil, revokedFlow, revokedFlow)},
+		{Name: revokedChain, Rules: append(insist(), o.denied(nil, revokedFlow, revokedFlow)...)},
 		{Name: toNodeChain, Rules: append([]nft.Rule{nft.NewRule(nft.IIFNameMap(toNode))}, fromUnbound...)},
 		{Name: "forward", Hook: filter(nft.Forward), Rules: slices.Concat(settled(), []nft.Rule{
 			nft.NewRule(nft.IIFName(podLinks), nft.Jump(fromPodChain)),
@@ -81,13 +87,26 @@ func filter(hook uint32) *nft.Hook {
 }
 
 // settled is what was decided before: flows that were revoked, and those that were let through, with the errors about them. A path's MTU comes
-// as such an error.
+// as such an error. What insists matters to those alone that would begin.
 func settled() []nft.Rule {
 	return []nft.Rule{
 		nft.NewRule(nft.FlowIn(nft.IPv4, revoked4), nft.Goto(revokedChain)),
 		nft.NewRule(nft.FlowIn(nft.IPv6, revoked6), nft.Goto(revokedChain)),
 		nft.NewRule(nft.Established(), nft.Accept()),
+		nft.NewRule(nft.FlowIn(nft.IPv4, insisting4), nft.Goto(revokedChain)),
+		nft.NewRule(nft.FlowIn(nft.IPv6, insisting6), nft.Goto(revokedChain)),
 	}
+}
+
+// insist remembers, of a revoked flow, both directions for a while from each packet on. Else the end that may open a flow itself would have it back
+// by sending on until the revocation's time is over. TCP gives up long before.
+func insist() (rules []nft.Rule) {
+	for _, back := range []bool{false, true} {
+		rules = append(rules,
+			nft.NewRule(nft.NotProtocol(uint8(policy.TCP)), nft.KeepFlow(nft.IPv4, insisting4, back, revokedOther)),
+			nft.NewRule(nft.NotProtocol(uint8(policy.TCP)), nft.KeepFlow(nft.IPv6, insisting6, back, revokedOther)))
+	}
+	return rules
 }
 
 // perSecond is how many packets a second each rule that denies tells of.

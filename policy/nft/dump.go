@@ -20,9 +20,17 @@ func (o Options) Dump(r policy.Ruleset) string {
 		d.block("counter " + by.counter)
 	}
 	d.bindings(r)
-	for _, name := range []string{revoked4, revoked6} {
-		address := addressTypes[name == revoked6]
-		d.block("set "+name, "type "+address+" . "+address+" . inet_proto . inet_service . inet_service", "flags timeout")
+	for _, set := range []struct {
+		name       string
+		six        bool
+		properties []string
+	}{
+		{revoked4, false, []string{"flags timeout"}}, {revoked6, true, []string{"flags timeout"}},
+		{insisting4, false, []string{"size 65535", "flags timeout"}}, {insisting6, true, []string{"size 65535", "flags timeout"}},
+	} {
+		address := addressTypes[set.six]
+		flows := "type " + address + " . " + address + " . inet_proto . inet_service . inet_service"
+		d.block("set "+set.name, append([]string{flows}, set.properties...)...)
 	}
 	d.parts(o, r)
 	for _, c := range o.baseText() {

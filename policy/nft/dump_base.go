@@ -14,7 +14,9 @@ func (o Options) baseText() []chainText {
 	flow := func(family, set string) string {
 		return fmt.Sprintf("%s saddr . %s daddr . meta l4proto . th sport . th dport @%s goto %s", family, family, set, revokedChain)
 	}
-	settled := []string{flow("ip", revoked4), flow("ip6", revoked6), "ct state established,related accept"}
+	settled := []string{
+		flow("ip", revoked4), flow("ip6", revoked6), "ct state established,related accept", flow("ip", insisting4), flow("ip6", insisting6),
+	}
 	forward := append([]string{"type filter hook forward priority filter; policy accept;"}, settled...)
 	input := append([]string{"type filter hook input priority filter; policy accept;", `iifname != "` + podLinks + `" accept`}, settled...)
 	return []chainText{
@@ -22,11 +24,22 @@ func (o Options) baseText() []chainText {
 			"iifname . ip daddr @" + own4 + " accept", "iifname . ip6 daddr @" + own6 + " accept", "iifname vmap @" + egress,
 		}, fromUnbound...)},
 		{toPodChain, append([]string{"oifname vmap @" + ingress}, toUnbound...)},
-		{revokedChain, o.deniedText("", revokedFlow, revokedFlow)},
+		{revokedChain, append(insistText(), o.deniedText("", revokedFlow, revokedFlow)...)},
 		{toNodeChain, append([]string{"iifname vmap @" + toNode}, fromUnbound...)},
 		{"forward", append(forward, `iifname "`+podLinks+`" jump `+fromPodChain, `oifname "`+podLinks+`" jump `+toPodChain)},
 		{"input", append(input, "icmpv6 type 133-137 accept", "jump "+toNodeChain)},
 	}
+}
+
+// insistText is [insist] in words.
+func insistText() (rules []string) {
+	for _, ends := range [][2]string{{"s", "d"}, {"d", "s"}} {
+		for _, family := range []struct{ name, set string }{{"ip", insisting4}, {"ip6", insisting6}} {
+			rules = append(rules, fmt.Sprintf("meta l4proto != tcp update @%[2]s { %[1]s %[3]saddr . %[1]s %[4]saddr . meta l4proto . th %[3]sport . th %[4]sport timeout %.0[5]fm }",
+				family.name, family.set, ends[0], ends[1], revokedOther.Minutes()))
+		}
+	}
+	return rules
 }
 
 func (o Options) deniedText(match, prefix, counter string) []string {

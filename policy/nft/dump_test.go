@@ -23,7 +23,9 @@ func TestDump(t *testing.T) {
 					t.Errorf("(-nft +dump):\n%s", d)
 				}
 				run(t, "nft delete table inet %s; nft -f - <<'E'\n%sE", TableName, dump)
-				if d := cmp.Diff(dump, ordered(run(t, list))); d != "" {
+				// nft says of a set that rules update that they do; the kernel takes it without.
+				again := strings.ReplaceAll(ordered(run(t, list)), "flags dynamic,timeout", "flags timeout")
+				if d := cmp.Diff(dump, again); d != "" {
 					t.Errorf("what nft makes of the dump (-dump +nft):\n%s", d)
 				}
 			})

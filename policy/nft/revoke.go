@@ -2,6 +2,8 @@ package nft
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/warren-mesh/warren/internal/nft"
@@ -9,8 +11,8 @@ import (
 )
 
 // How long a revoked flow is kept from coming back. An end of a TCP connection may send for the first time after hours, and conntrack takes what
-// it sends for a new flow in the other direction, which may be allowed. UDP has no connection to end: after as long as conntrack would have kept
-// the flow, what comes is another.
+// it sends for a new flow in the other direction, which may be allowed. UDP has no connection to end: once neither end has sent for as long as
+// conntrack would have kept the flow, what comes is another.
 const (
 	revokedTCP   = 24 * time.Hour
 	revokedOther = 3 * time.Minute
@@ -23,20 +25,11 @@ func (t *Table) Revoke(flows []policy.Flow) error { return t.changeRevoked(flows
 // Restore takes back what Revoke did.
 func (t *Table) Restore(flows []policy.Flow) error { return t.changeRevoked(flows, false) }
 
-// Revoked are the flows that are kept from passing.
+// Revoked are the flows that are kept from passing. Those whose time is over are among them until the next Set.
 func (t *Table) Revoked() []policy.Flow {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := time.Now()
-	out := make([]policy.Flow, 0, len(t.revoked))
-	for f, until := range t.revoked {
-		if until.Before(now) {
-			delete(t.revoked, f)
-			continue
-		}
-		out = append(out, f)
-	}
-	return out
+	return slices.Collect(maps.Keys(t.revoked))
 }
 
 func (t *Table) changeRevoked(flows []policy.Flow, revoke bool) error {
@@ -45,6 +38,11 @@ func (t *Table) changeRevoked(flows []policy.Flow, revoke bool) error {
 	if !t.known {
 		return fmt.Errorf("revoking flows: %w", ErrUnknown)
 	}
+	return t.sendRevoked(flows, revoke)
+}
+
+// sendRevoked changes what is revoked. mu is held.
+func (t *Table) sendRevoked(flows []policy.Flow, revoke bool) error {
 	now := time.Now()
 	v4, v6 := nft.Set{Name: revoked4, Kind: nft.IPv4Flows}, nft.Set{Name: revoked6, Kind: nft.IPv6Flows}
 	until := make(map[policy.Flow]time.Time, len(flows))
@@ -59,7 +57,10 @@ func (t *Table) changeRevoked(flows []policy.Flow, revoke bool) error {
 		if f.From.Addr().Is4() {
 			set = &v4
 		}
-		until[f] = now.Add(timeout)
+		_, both := until[f.Back()]
+		if until[f] = now.Add(timeout); both { // The elements are the same.
+			continue
+		}
 		there, back := nft.FlowElement(f.From, f.To, uint8(f.Protocol), timeout), nft.FlowElement(f.To, f.From, uint8(f.Protocol), timeout)
 		back.Comment = reply
 		set.Elements = append(set.Elements, there, back)
@@ -67,9 +68,9 @@ func (t *Table) changeRevoked(flows []policy.Flow, revoke bool) error {
 	if len(until) == 0 {
 		return nil
 	}
-	change := nft.Change{Absent: []nft.Set{v4, v6}}
-	if revoke {
-		change = nft.Change{Add: []nft.Set{v4, v6}}
+	change := nft.Change{Add: []nft.Set{v4, v6}}
+	if !revoke {
+		change = nft.Change{Absent: []nft.Set{v4, v6, {Name: insisting4, Kind: v4.Kind, Elements: v4.Elements}, {Name: insisting6, Kind: v6.Kind, Elements: v6.Elements}}}
 	}
 	if err := t.send(change); err != nil {
 		t.known = false
@@ -87,18 +88,44 @@ func (t *Table) changeRevoked(flows []policy.Flow, revoke bool) error {
 // reply marks the elements that are for a flow's way back.
 const reply = "reply"
 
-// readRevoked reads the flows that the kernel keeps from passing.
-func (t *Table) readRevoked() (map[policy.Flow]time.Time, error) {
-	now := time.Now()
+// readRevoked reads the flows that the kernel keeps from passing. Where the table had drifted it revokes again what was lost with it.
+func (t *Table) readRevoked(drifted bool) error {
+	now, had := time.Now(), t.revoked
+	revoked, err := t.readFlows(now, revoked4, revoked6)
+	if err != nil {
+		return err
+	}
+	insisting, err := t.readFlows(now, insisting4, insisting6)
+	if err != nil {
+		return err
+	}
+	t.revoked = maps.Clone(revoked)
+	for f, until := range insisting {
+		// Of one of which nothing else is known nobody knows who opened it: it is there in both directions.
+		known := func(flows map[policy.Flow]time.Time) bool { _, is := flows[f.Back()]; return is }
+		if _, is := revoked[f]; !is && !known(revoked) && !known(had) {
+			t.revoked[f] = until
+		}
+	}
+	var lost []policy.Flow
+	for f, until := range had {
+		if _, there := t.revoked[f]; !there && drifted && until.After(now) {
+			lost = append(lost, f)
+		}
+	}
+	return t.sendRevoked(lost, true)
+}
+
+// readFlows reads the flows in the sets of both families, and until when they are there, but for those that are another's way back.
+func (t *Table) readFlows(now time.Time, name4, name6 string) (map[policy.Flow]time.Time, error) {
 	out := map[policy.Flow]time.Time{}
-	for _, s := range []nft.Set{{Name: revoked4, Kind: nft.IPv4Flows}, {Name: revoked6, Kind: nft.IPv6Flows}} {
+	for _, s := range []nft.Set{{Name: name4, Kind: nft.IPv4Flows}, {Name: name6, Kind: nft.IPv6Flows}} {
 		elements, err := t.conn.Elements(nft.INet, TableName, s)
 		if err != nil {
 			return nil, err
 		}
 		for _, e := range elements {
-			from, to, protocol, ok := e.Flow()
-			if ok && e.Comment != reply {
+			if from, to, protocol, ok := e.Flow(); ok && e.Comment != reply {
 				out[policy.Flow{Protocol: policy.Protocol(protocol), From: from, To: to}] = now.Add(e.Timeout)
 			}
 		}

@@ -100,7 +100,8 @@ func TestRevoke(t *testing.T) {
 				other := l.open("tcp", b, a, f)
 				apply(t, table, forbid)
 				start := time.Now()
-				got, err := v.After(forbid, func() revoke.State { return revoke.State{Rules: closed} })
+				v.After(forbid, nil)
+				got, err := v.Settle(func() (revoke.State, error) { return revoke.State{Rules: closed}, nil })
 				if err != nil || got.Revoked != 1 {
 					t.Fatalf("%s: %+v, %v", name, got, err)
 				}
@@ -115,7 +116,8 @@ func TestRevoke(t *testing.T) {
 					t.Errorf("%s: an allowed flow was cut", name)
 				}
 				apply(t, table, allow)
-				got, err = v.After(allow, func() revoke.State { return revoke.State{Rules: open} })
+				v.After(allow, nil)
+				got, err = v.Settle(func() (revoke.State, error) { return revoke.State{Rules: open}, nil })
 				if err != nil || got.Restored != 1 {
 					t.Fatalf("%s: allowed again: %+v, %v", name, got, err)
 				}

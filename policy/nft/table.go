@@ -76,7 +76,7 @@ func (t *Table) Close() error {
 }
 
 // Set makes the kernel hold the whole ruleset, whatever it holds: by one transaction with the difference, or none. It says how much that was.
-// Where a set of revoked flows was lost with the table, all flows have to be judged anew.
+// Where that was anything, all flows have to be judged anew.
 func (t *Table) Set(want policy.Ruleset) (Drift, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -93,7 +93,7 @@ func (t *Table) Set(want policy.Ruleset) (Drift, error) {
 	if err != nil {
 		return drift, fmt.Errorf("setting the policy: %w", err)
 	}
-	if t.revoked, err = t.readRevoked(); err != nil {
+	if err = t.readRevoked(drift != (Drift{})); err != nil {
 		return drift, fmt.Errorf("setting the policy: %w", err)
 	}
 	t.know(want)
@@ -111,7 +111,7 @@ func (t *Table) Adopt(held policy.Ruleset) (bool, error) {
 		is, err = t.conn.Holds(table)
 	}
 	if err == nil && is {
-		t.revoked, err = t.readRevoked()
+		err = t.readRevoked(false)
 	}
 	if err != nil {
 		return false, fmt.Errorf("adopting the policy: %w", err)

@@ -6,28 +6,6 @@ import (
 	"github.com/warren-mesh/warren/policy"
 )
 
-// touched are addresses for which something changed.
-type touched map[netip.Addr]struct{}
-
-func (t touched) add(all ...netip.Addr) {
-	for _, a := range all {
-		t[a] = struct{}{}
-	}
-}
-
-func (t touched) members(all []policy.Member) {
-	for _, m := range all {
-		t.add(m.Address)
-	}
-}
-
-// has says whether either end of a flow is among them.
-func (t touched) has(f policy.Flow) bool {
-	_, from := t[f.From.Addr()]
-	_, to := t[f.To.Addr()]
-	return from || to
-}
-
 // judge knows whose an address is.
 type judge struct {
 	rules policy.Ruleset
@@ -35,8 +13,8 @@ type judge struct {
 	node  map[netip.Addr]bool
 }
 
-func judgeOf(s State) judge {
-	j := judge{rules: s.Rules, pods: map[netip.Addr]policy.Binding{}, node: map[netip.Addr]bool{}}
+func judgeOf(s State) *judge {
+	j := &judge{rules: s.Rules, pods: map[netip.Addr]policy.Binding{}, node: map[netip.Addr]bool{}}
 	for _, b := range s.Rules.Pods {
 		for _, a := range b.Addresses {
 			j.pods[a] = b
@@ -49,7 +27,7 @@ func judgeOf(s State) judge {
 }
 
 // forbids says whether a flow would not be let through if it began now. What the node itself began always is.
-func (j judge) forbids(f policy.Flow) bool {
+func (j *judge) forbids(f policy.Flow) bool {
 	from, to := f.From.Addr(), f.To.Addr()
 	if j.node[from] {
 		return false

@@ -6,8 +6,9 @@ package revoke
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
+	"sync"
+	"time"
 
 	"github.com/warren-mesh/warren/policy"
 )
@@ -21,8 +22,9 @@ type Rules interface {
 
 // Flows are those that the kernel lets through without asking again: policy/conntrack's Tracker.
 type Flows interface {
-	List(want func(policy.Flow) bool) ([]policy.Flow, error)
-	Delete([]policy.Flow) (int, error)
+	// List lists those that are wanted among those that have one of the ends, or among all where ends is nil.
+	List(ends map[netip.Addr]struct{}, want func(policy.Flow) bool) ([]policy.Tracked, error)
+	Delete([]policy.Tracked) error
 }
 
 // State is what flows are judged by.
@@ -32,15 +34,25 @@ type State struct {
 	Node []netip.Addr
 }
 
-// Result is how many flows a change of policy ended, and how many it let begin again.
-type Result struct{ Revoked, Restored int }
+// Result is how many flows changes of policy ended, and how many they let begin again.
+type Result struct {
+	Revoked, Restored int
+	// Listing is how long it took to find them; zero where there was no need to look.
+	Listing time.Duration
+}
 
-// Revoker is not safe for concurrent use.
+// Revoker is told what changed, at once, and judges flows by it whenever there is time: one look at them is for all that has changed by then. It is
+// safe for concurrent use.
 type Revoker struct {
 	rules Rules
 	flows Flows
+
+	settling sync.Mutex // held by Settle
+
+	mu sync.Mutex // guards all below, and is never held for long
 	// refusing are the sets whose members some rule refuses or passes on, so that a member more can forbid something.
 	refusing map[string]bool
+	pending  pending
 }
 
 // New makes one.
@@ -48,50 +60,35 @@ func New(rules Rules, flows Flows) *Revoker {
 	return &Revoker{rules: rules, flows: flows, refusing: map[string]bool{}}
 }
 
-// All judges every flow. It is for when it is not known what changed.
-func (v *Revoker) All(s State) (Result, error) {
+// All tells that anything may have changed.
+func (v *Revoker) All(rules policy.Ruleset) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	clear(v.refusing)
-	for _, c := range s.Rules.Chains {
+	for _, c := range rules.Chains {
 		v.learn(c)
 	}
-	everything := func(policy.Flow) bool { return true }
-	return v.judge(everything, everything, func() State { return s })
+	v.pending = pending{all: true}
 }
 
-// After judges the flows that a delta is about, once it is in the kernel. The state is asked for only where there are any.
-func (v *Revoker) After(d policy.Delta, state func() State) (Result, error) {
+// After tells of a delta, once it is in the kernel; gone are the addresses of the pods that it removes. It says whether there is something to
+// settle.
+func (v *Revoker) After(d policy.Delta, gone []netip.Addr) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	for _, c := range d.ChainsAdded {
 		v.learn(c)
 	}
 	for _, s := range d.SetsRemoved {
 		delete(v.refusing, s)
 	}
-	tightened, all := touched{}, touched{}
-	for _, b := range d.PodsSet {
-		tightened.add(b.Addresses...)
+	if !v.pending.all {
+		v.pending.add(d, gone, v.refusing)
 	}
-	for _, members := range d.MembersRemoved {
-		tightened.members(members)
-	}
-	for set, members := range d.MembersAdded {
-		all.members(members)
-		if v.refusing[set] {
-			tightened.members(members)
-		}
-	}
-	for a := range tightened {
-		all.add(a)
-	}
-	if len(all) == 0 {
-		return Result{}, nil
-	}
-	if len(tightened) == 0 {
-		return v.judge(nil, all.has, state)
-	}
-	return v.judge(tightened.has, all.has, state)
+	return !v.pending.empty()
 }
 
-// learn remembers which sets a chain refuses by.
+// learn remembers which sets a chain refuses by. mu is held.
 func (v *Revoker) learn(c policy.Chain) {
 	for _, r := range c.Rules {
 		if r.Verdict == policy.Accept {
@@ -105,65 +102,23 @@ func (v *Revoker) learn(c policy.Chain) {
 	}
 }
 
-// judge looks at flows of which some may have become forbidden (nil for none), and at revoked ones of which some may have become allowed.
-func (v *Revoker) judge(tightened, loosened func(policy.Flow) bool, state func() State) (Result, error) {
-	candidates, err := v.candidates(tightened)
-	if err != nil {
-		return Result{}, err
-	}
-	var revoked []policy.Flow
-	for _, f := range v.rules.Revoked() {
-		if loosened(f) {
-			revoked = append(revoked, f)
+// Settle judges the flows that the changes are about: those that may have become forbidden, and the revoked ones that may have become allowed.
+// The state, of all changes that were told or a later one, is asked for only where there are any. After an error all of it is still to be settled.
+func (v *Revoker) Settle(state func() (State, error)) (out Result, err error) {
+	v.settling.Lock()
+	defer v.settling.Unlock()
+	v.mu.Lock()
+	about := v.pending
+	v.pending = pending{}
+	v.mu.Unlock()
+	defer func() {
+		if err != nil {
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			v.pending.join(about)
 		}
-	}
-	if len(candidates)+len(revoked) == 0 {
-		return Result{}, nil
-	}
-	j := judgeOf(state())
-	var out Result
-	var errs []error
-	if forbidden := keep(candidates, j.forbids); len(forbidden) > 0 {
-		out.Revoked, err = v.revoke(forbidden)
-		errs = append(errs, err)
-	}
-	if allowed := keep(revoked, func(f policy.Flow) bool { return !j.forbids(f) }); len(allowed) > 0 {
-		if err := v.rules.Restore(allowed); err != nil {
-			errs = append(errs, err)
-		} else {
-			out.Restored = len(allowed)
-		}
-	}
-	return out, errors.Join(errs...)
-}
-
-func (v *Revoker) candidates(tightened func(policy.Flow) bool) ([]policy.Flow, error) {
-	if tightened == nil {
-		return nil, nil
-	}
-	flows, err := v.flows.List(tightened)
-	if err != nil {
-		return nil, fmt.Errorf("looking for flows to revoke: %w", err)
-	}
-	return flows, nil
-}
-
-// revoke keeps flows from passing before it has them forgotten.
-func (v *Revoker) revoke(flows []policy.Flow) (int, error) {
-	if err := v.rules.Revoke(flows); err != nil {
-		return 0, err
-	}
-	if _, err := v.flows.Delete(flows); err != nil {
-		return 0, fmt.Errorf("revoking %d flows: %w", len(flows), err)
-	}
-	return len(flows), nil
-}
-
-func keep(flows []policy.Flow, those func(policy.Flow) bool) (out []policy.Flow) {
-	for _, f := range flows {
-		if those(f) {
-			out = append(out, f)
-		}
-	}
-	return out
+	}()
+	s := settlement{Revoker: v, state: state}
+	err = errors.Join(s.tighten(about), s.loosen(about))
+	return s.out, err
 }
