@@ -44,6 +44,7 @@ type enforcement struct {
 	unreadable map[string]string
 	problem    problem
 	keep       policyKeeper
+	revocation revocation
 	tells
 
 	mu    sync.Mutex // guards index: it is asked for its size, too
@@ -64,11 +65,14 @@ func (a *Agent) openPolicy() (err error) {
 	e.bonds.trigger = e.loop.Trigger
 	e.keep.open(a)
 	a.openTells()
-	e.table, err = nft.New(nft.Options{OnTransaction: a.metrics.transacted, LogGroup: e.logGroup})
-	return err
+	if e.table, err = nft.New(nft.Options{OnTransaction: a.metrics.transacted, LogGroup: e.logGroup}); err != nil {
+		return err
+	}
+	return e.revocation.open(a)
 }
 
 func (e *enforcement) close() error {
+	e.revocation.close()
 	if e.table == nil {
 		return nil
 	}
@@ -136,6 +140,7 @@ func (a *Agent) police(ctx context.Context) error {
 		})
 	})
 	running.Go(func() { e.keep.loop.Run(ctx) })
+	running.Go(func() { e.revocation.loop.Run(ctx) })
 	running.Go(func() { a.tell(ctx) })
 	e.loop.Run(ctx)
 	return ctx.Err()
@@ -179,6 +184,7 @@ func (a *Agent) commit() error {
 		if err := e.table.Apply(delta); err != nil {
 			return err
 		}
+		e.revocation.after(delta, e.bonds.addresses(delta.PodsRemoved))
 		e.bonds.apply(delta)
 		e.keep.changed()
 	}
@@ -193,6 +199,9 @@ func (a *Agent) commit() error {
 	}
 	if e.set && drift != (nft.Drift{}) {
 		a.tellDrift([]string{"policy"})
+	}
+	if !e.set || drift != (nft.Drift{}) {
+		e.revocation.all(rules)
 	}
 	e.set, e.audited, e.held, e.restored = true, time.Now(), false, policy.Ruleset{}
 	e.bonds.hold(rules.Pods)

@@ -137,6 +137,16 @@ func (b *bonds) apply(d policy.Delta) {
 	}
 }
 
+// addresses are those of interfaces that the kernel holds rules for.
+func (b *bonds) addresses(links []string) (out []netip.Addr) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, link := range links {
+		out = append(out, b.bound[link].Addresses...)
+	}
+	return out
+}
+
 // release lets those go on whose rules are there.
 func (b *bonds) release() {
 	b.mu.Lock()

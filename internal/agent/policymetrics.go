@@ -7,6 +7,7 @@ import (
 
 	"github.com/warren-mesh/warren/internal/kube"
 	"github.com/warren-mesh/warren/policy/nft"
+	"github.com/warren-mesh/warren/policy/revoke"
 )
 
 // policyMetrics are how long policy takes, and what the kernel is asked for it.
@@ -15,6 +16,10 @@ type policyMetrics struct {
 	elements prometheus.Histogram
 	duration prometheus.Histogram
 	failures prometheus.Counter
+	// settled is how long established flows go on that a change forbids, and listing what of that is for finding them.
+	settled, listing prometheus.Histogram
+	// revoked and restored count flows.
+	revoked, restored, revokeFailures prometheus.Counter
 }
 
 func newPolicyMetrics(registry *prometheus.Registry) policyMetrics {
@@ -35,13 +40,39 @@ func newPolicyMetrics(registry *prometheus.Registry) policyMetrics {
 			Name: "warren_policy_transaction_failures_total", Help: "Transactions that the kernel refused.",
 		}),
 	}
-	registry.MustRegister(m.events, m.elements, m.duration, m.failures)
+	m.settled = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "warren_policy_revocation_seconds", Help: "Time from when the kernel held a change to when established flows that it forbids were cut.",
+		Buckets: prometheus.ExponentialBuckets(0.0005, 2, 13),
+	})
+	m.listing = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "warren_policy_flows_listing_seconds", Help: "Time that it took to look for established flows that a change forbids.",
+		Buckets: prometheus.ExponentialBuckets(0.0005, 2, 13),
+	})
+	m.revoked = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "warren_policy_flows_revoked_total", Help: "Established flows that were cut, because a change of policy forbids them.",
+	})
+	m.restored = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "warren_policy_flows_restored_total", Help: "Flows that had been cut and may begin again: policy allows them, or their pod is gone.",
+	})
+	m.revokeFailures = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "warren_policy_revocation_failures_total", Help: "Times that looking for flows that a change forbids, or cutting them, failed.",
+	})
+	registry.MustRegister(m.events, m.elements, m.duration, m.failures, m.settled, m.listing, m.revoked, m.restored, m.revokeFailures)
 	return m
 }
 
 // policed is told of a change that the kernel holds by now.
 func (m *metrics) policed(c *kube.PolicyChange) {
 	m.policy.events.WithLabelValues(string(c.Kind)).Observe(time.Since(c.Since).Seconds())
+}
+
+// settled is told what a look at established flows came to.
+func (m *metrics) settled(r revoke.Result) {
+	if r.Listing > 0 {
+		m.policy.listing.Observe(r.Listing.Seconds())
+	}
+	m.policy.revoked.Add(float64(r.Revoked))
+	m.policy.restored.Add(float64(r.Restored))
 }
 
 func (m *metrics) transacted(t nft.Transaction) {
@@ -68,7 +99,7 @@ func (c kernelCollector) collectPolicy(gauge, count func(*prometheus.Desc, float
 	e.mu.Unlock()
 	for what, n := range map[string]int{
 		"pods": s.Pods, "policies": s.Policies, "selectors": s.Selectors, "sets": s.Sets, "members": s.Members, "ranges": s.Ranges,
-		"chains": s.Chains, "rules": s.Rules, "local pods": s.Locals,
+		"chains": s.Chains, "rules": s.Rules, "local pods": s.Locals, "revoked flows": len(e.table.Revoked()),
 	} {
 		gauge(policyHeldDesc, float64(n), what)
 	}
