@@ -24,6 +24,10 @@ type Guard struct {
 	// accepted says that the accepts in others' chains were seen to be as they should for the lanes in held.
 	accepted bool
 
+	// queue guards queued: changes of pods that wait for mu. It is taken with mu, or alone.
+	queue  sync.Mutex
+	queued []*podChange
+
 	onMessage func(n int)
 }
 

@@ -57,22 +57,62 @@ func (g *Guard) RemovePod(link string) error {
 	return nil
 }
 
-// changePod changes what is known of one link. It costs as much as that is, however many pods there are.
+// podChange is what is to be known of one link.
+type podChange struct {
+	link string
+	now  pods
+	done bool
+	err  error
+}
+
+// changePod changes what is known of one link. Of callers at the same time one does it for all, by one transaction.
 func (g *Guard) changePod(link string, now pods) error {
+	mine := &podChange{link: link, now: now}
+	g.queue.Lock()
+	g.queued = append(g.queued, mine)
+	g.queue.Unlock()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	before := pods{}
-	if addr, ok := g.pods[link]; ok {
-		before[link] = addr
+	if mine.done {
+		return mine.err
 	}
-	if maps.Equal(before, now) {
-		return nil
+	g.queue.Lock()
+	all := g.queued
+	g.queued = nil
+	g.queue.Unlock()
+	err := g.changePods(all)
+	for _, c := range all {
+		c.done, c.err = true, err
 	}
+	return err
+}
+
+// changePods costs as much as what changes, however many pods there are. mu is held.
+func (g *Guard) changePods(all []*podChange) error {
 	if g.pods == nil {
 		g.pods = pods{}
 	}
-	delete(g.pods, link)
+	before, now := pods{}, pods{}
+	for _, c := range all {
+		if addr, ok := g.pods[c.link]; ok {
+			before[c.link] = addr
+		}
+		delete(now, c.link) // Of two changes of one link the later holds.
+		maps.Copy(now, c.now)
+	}
+	for _, c := range all {
+		delete(g.pods, c.link)
+	}
 	maps.Copy(g.pods, now)
+	for link, addr := range before {
+		if same, ok := now[link]; ok && same == addr {
+			delete(before, link)
+			delete(now, link)
+		}
+	}
+	if len(before)+len(now) == 0 {
+		return nil
+	}
 	if g.held != nil {
 		err := g.conn.Change(g.held.Family, g.held.Name, nft.Change{Remove: before.sets(), Add: now.sets()})
 		if err == nil {

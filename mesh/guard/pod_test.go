@@ -5,6 +5,9 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/warren-mesh/warren/internal/nft/nfttest"
 )
@@ -190,4 +193,56 @@ func benchGuard(b *testing.B, pods int) *Guard {
 		b.Fatal(err)
 	}
 	return g
+}
+
+// TestPodsAtOnce has many pods come while one change is under way: they share the next transaction, and all have what they asked for last.
+func TestPodsAtOnce(t *testing.T) {
+	namespace(t)
+	g := newGuard(t)
+	set(t, g, dual())
+	mac := func(i int) net.HardwareAddr { return net.HardwareAddr{2, 0, 0, 0, 0, byte(i)} }
+	if err := g.AddPod("wrp-goes", mac(200)); err != nil {
+		t.Fatal(err)
+	}
+	before := generation(t, g)
+	const many = 50
+	g.mu.Lock()
+	var all errgroup.Group
+	queued := func() int {
+		g.queue.Lock()
+		defer g.queue.Unlock()
+		return len(g.queued)
+	}
+	await := func(n int) {
+		for queued() < n {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	for i := range many {
+		all.Go(func() error { return g.AddPod(fmt.Sprint("wrp", i), mac(i)) })
+	}
+	all.Go(func() error { return g.RemovePod("wrp-goes") })
+	await(many + 1)
+	all.Go(func() error { return g.AddPod("wrp0", mac(100)) }) // Of two changes the later holds.
+	await(many + 2)
+	all.Go(func() error { return g.RemovePod("wrp1") })
+	await(many + 3)
+	g.mu.Unlock()
+	if err := all.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if n := generation(t, g) - before; n != 1 {
+		t.Errorf("%d transactions, want 1", n)
+	}
+	listing := run(t, "nft list set inet warren-mesh podmacs")
+	if n := strings.Count(listing, `"wrp`); n != many-1 {
+		t.Errorf("%d pods, want %d: %s", n, many-1, listing)
+	}
+	for text, want := range map[string]bool{
+		`"wrp0" . ` + mac(100).String(): true, `"wrp0" . ` + mac(0).String(): false, `"wrp1" . `: false, `"wrp2" . ` + mac(2).String(): true, "goes": false,
+	} {
+		if strings.Contains(listing, text) != want {
+			t.Errorf("%s is there: %v, want %v: %s", text, !want, want, listing)
+		}
+	}
 }
