@@ -18,7 +18,7 @@ func Attach(s Spec) (Result, error) {
 	if err := s.validate(); err != nil {
 		return Result{}, fmt.Errorf("attaching pod %s/%s: %w", s.Namespace, s.Name, err)
 	}
-	result := s.result()
+	result := s.Result()
 	if err := attach(s, result); err != nil {
 		return Result{}, fmt.Errorf("attaching pod %s/%s: %w", s.Namespace, s.Name, err)
 	}
@@ -31,22 +31,29 @@ func attach(s Spec, result Result) error {
 		return err
 	}
 	defer pod.close()
+	made := makeWire(s, result, pod)
+	if !errors.Is(made, errThere) {
+		return made
+	}
 	host, err := newEnd()
 	if err != nil {
 		return err
 	}
 	defer host.Close()
-	link, made, err := host.wire(s, result, pod)
-	if err != nil {
+	link, same, err := host.former(s, result, pod)
+	switch {
+	case err != nil:
+		return err
+	case link == 0: // It is the pod's end whose name is taken, or somebody removed the host's.
+		return made
+	case same:
+		return converge(s, result, host, pod, link)
+	}
+	s.step("remove the former wire")
+	if err := host.remove(link); err != nil {
 		return err
 	}
-	if err := converge(s, result, host, pod, link); err != nil {
-		if made {
-			err = errors.Join(err, host.remove(link))
-		}
-		return err
-	}
-	return nil
+	return makeWire(s, result, pod)
 }
 
 // converge brings both ends to the Spec, the host's last: with its routes, the pod is reachable.
@@ -74,7 +81,7 @@ func Detach(namespace, name, iface string) error {
 		return fmt.Errorf("detaching pod %s/%s: %w", namespace, name, err)
 	}
 	defer host.Close()
-	link, err := host.find(HostLink(namespace, name, iface), alias(namespace, name))
+	link, err := host.findAny(HostLink(namespace, name, iface), alias(namespace, name))
 	if err == nil && link != nil {
 		err = host.remove(link.Attrs().Index)
 	}

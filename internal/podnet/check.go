@@ -31,7 +31,7 @@ func checkWire(s Spec) error {
 		return err
 	}
 	defer host.Close()
-	name := s.result().HostLink
+	name := s.Result().HostLink
 	link, err := host.find(name, alias(s.Namespace, s.Name))
 	if err != nil {
 		return err

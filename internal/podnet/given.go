@@ -26,7 +26,7 @@ func Given() (map[string]net.HardwareAddr, error) {
 	}
 	names := map[int]string{}
 	for _, l := range links {
-		if a := l.Attrs(); l.Type() == "veth" && strings.HasPrefix(a.Name, mesh.PodLinkPrefix) && strings.HasPrefix(a.Alias, mesh.LinkAlias) {
+		if a := l.Attrs(); l.Type() == "veth" && strings.HasPrefix(a.Name, mesh.PodLinkPrefix) && strings.HasPrefix(a.Alias, mesh.LinkAlias) && !retired(l) {
 			names[a.Index] = a.Name
 		}
 	}

@@ -26,7 +26,7 @@ func TestTwoInterfaces(t *testing.T) {
 	q := p.second("10.244.0.6", "fd00:10:244::6")
 	p.attach(t)
 	r := q.attach(t)
-	if same := p.result().HostLink; same == r.HostLink {
+	if same := p.Result().HostLink; same == r.HostLink {
 		t.Fatalf("both interfaces have the link %s", same)
 	}
 	for range 2 {

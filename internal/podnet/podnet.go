@@ -79,8 +79,8 @@ func HostLink(namespace, name, iface string) string {
 	return mesh.PodLinkPrefix + hex.EncodeToString(sum[:6])
 }
 
-// result is known beforehand: all names are made from the pod's.
-func (s Spec) result() Result {
+// Result is known beforehand: all names are made from the pod's.
+func (s Spec) Result() Result {
 	r := Result{
 		HostLink: HostLink(s.Namespace, s.Name, s.Interface),
 		HostMAC:  hardwareAddr(s.Namespace, s.Name, s.Interface, "host"),
@@ -123,7 +123,7 @@ func (s Spec) validate() error {
 	if s.Namespace == "" || s.Name == "" {
 		wrong("pod %q: not namespace and name", s.Namespace+"/"+s.Name)
 	}
-	if mac := s.result().HostMAC; bytes.Equal(s.MAC, mac) {
+	if mac := s.Result().HostMAC; bytes.Equal(s.MAC, mac) {
 		wrong("hardware address %s: it is that of the host's end", mac)
 	}
 	if len(s.Addresses) == 0 {

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -15,25 +17,25 @@ const (
 )
 
 // addressesByHand is the addr_gen_mode in which the kernel makes no link-local address.
-const addressesByHand = "1"
+const addressesByHand = 1
 
 // answersNoARP is the arp_ignore with which the kernel answers for none of its addresses, and learns nobody's by being asked: a pod knows its
 // gateway beforehand, and one that asks could fill the node's table with addresses that it makes up.
-const answersNoARP = "8"
+const answersNoARP = 8
 
 // hostSysctls sets those of the host's end. rp_filter is the node's own business: the routes are right for the strict one.
 func hostSysctls(s Spec, name string) error {
 	ipv4, ipv6 := s.families()
 	var errs []error
 	if ipv4 {
-		errs = append(errs, setSysctl(conf4, name, "forwarding", "1"))
+		errs = append(errs, setSysctl(conf4, name, "forwarding", 1))
 	}
 	errs = append(errs, setSysctl(conf4, name, "arp_ignore", answersNoARP))
 	errs = append(errs, // a pod is no router
-		unlessNeeded(ipv6, setSysctl(conf6, name, "accept_ra", "0")),
+		unlessNeeded(ipv6, setSysctl(conf6, name, "accept_ra", 0)),
 		unlessNeeded(ipv6, setSysctl(conf6, name, "addr_gen_mode", addressesByHand)))
 	if ipv6 {
-		errs = append(errs, setSysctl(conf6, name, "disable_ipv6", "0"), setSysctl(conf6, name, "forwarding", "1"))
+		errs = append(errs, setSysctl(conf6, name, "disable_ipv6", 0), setSysctl(conf6, name, "forwarding", 1))
 	}
 	return errors.Join(errs...)
 }
@@ -41,9 +43,9 @@ func hostSysctls(s Spec, name string) error {
 // podSysctls sets those of the pod's end, in the pod's namespace. Container runtimes may have disabled IPv6 there.
 func podSysctls(s Spec) error {
 	_, ipv6 := s.families()
-	err := unlessNeeded(ipv6, setSysctl(conf6, s.Interface, "accept_ra", "0")) // nobody advertises: do not ask
+	err := unlessNeeded(ipv6, setSysctl(conf6, s.Interface, "accept_ra", 0)) // nobody advertises: do not ask
 	if ipv6 {
-		err = errors.Join(err, setSysctl(conf6, s.Interface, "disable_ipv6", "0"))
+		err = errors.Join(err, setSysctl(conf6, s.Interface, "disable_ipv6", 0))
 	}
 	return err
 }
@@ -56,19 +58,30 @@ func unlessNeeded(needed bool, err error) error {
 	return err
 }
 
-// setSysctl sets an interface's sysctl in the namespace of the calling thread. What has the value already is not written.
-func setSysctl(conf, name, key, value string) error {
-	path := filepath.Join(conf, name, key)
-	if old, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(old)) == value { // #nosec G304 -- below /proc/sys
+// setSysctl sets an interface's sysctl in the namespace of the calling thread. What has the value already is not written. To read one is what
+// a wire costs most of: it is done by plain system calls.
+func setSysctl(conf, name, key string, value int) error {
+	path, text := filepath.Join(conf, name, key), strconv.Itoa(value)
+	if old, err := readSysctl(path); err == nil && old == text {
 		return nil
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY, 0) // #nosec G304 -- below /proc/sys
-	if err != nil {
-		return fmt.Errorf("setting sysctl %s of %s to %s: %w", key, name, value, err)
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		_, err = unix.Write(fd, []byte(text))
+		err = errors.Join(err, unix.Close(fd))
 	}
-	_, err = f.WriteString(value)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("setting sysctl %s of %s to %s: %w", key, name, value, err)
+	if err != nil {
+		return fmt.Errorf("setting sysctl %s of %s to %d: %w", key, name, value, err)
 	}
 	return nil
+}
+
+func readSysctl(path string) (string, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	var text [32]byte
+	n, err := unix.Read(fd, text[:])
+	return strings.TrimSpace(string(text[:max(n, 0)])), errors.Join(err, unix.Close(fd))
 }

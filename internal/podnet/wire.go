@@ -42,42 +42,32 @@ func newEnd() (*end, error) {
 	return &end{handle}, nil
 }
 
-// wire finds or makes the pair, and says whether it made it. It gives the index of the host's end.
-func (e *end) wire(s Spec, result Result, pod *namespace) (index int, made bool, err error) {
+// former finds the pair that has the name, and says whether it is the one that is wanted. It gives the index of the host's end; 0 for none.
+func (e *end) former(s Spec, result Result, pod *namespace) (index int, same bool, err error) {
 	want := alias(s.Namespace, s.Name)
-	link, err := e.find(result.HostLink, want)
-	if err != nil {
+	link, err := e.findAny(result.HostLink, want)
+	if err != nil || link == nil {
 		return 0, false, err
 	}
-	if link != nil {
-		var same bool
+	if !retired(link) {
 		if err := pod.do(func() (err error) { same, err = isPeer(s.Interface, link); return err }); err != nil {
 			return 0, false, err
 		}
-		if same && link.Attrs().Alias == want {
-			return link.Attrs().Index, false, nil
-		}
-		s.step("remove the former wire")
-		if err := e.remove(link.Attrs().Index); err != nil {
-			return 0, false, err
-		}
 	}
-	s.step("make the wire")
-	veth := netlink.NewVeth(netlink.NewLinkAttrs())
-	veth.Name, veth.HardwareAddr, veth.MTU = result.HostLink, result.HostMAC, s.MTU
-	veth.PeerName, veth.PeerHardwareAddr, veth.PeerNamespace = s.Interface, result.PodMAC, netlink.NsFd(pod.fd())
-	if err := e.LinkAdd(veth); err != nil {
-		return 0, false, fmt.Errorf("making veth %s: %w", result.HostLink, err)
-	}
-	s.step("name the wire")
-	if err := e.LinkSetAlias(veth, want); err != nil {
-		return 0, false, errors.Join(fmt.Errorf("setting alias of %s: %w", result.HostLink, err), e.remove(veth.Index))
-	}
-	return veth.Index, true, nil
+	return link.Attrs().Index, same && link.Attrs().Alias == want, nil
 }
 
-// find gives the host's end, nil if there is none. One without an alias is a torso that an interrupted Attach left.
+// find gives the host's end, nil if there is none, or one that was retired.
 func (e *end) find(name, alias string) (netlink.Link, error) {
+	link, err := e.findAny(name, alias)
+	if err != nil || link == nil || retired(link) {
+		return nil, err
+	}
+	return link, nil
+}
+
+// findAny gives the host's end even where it was retired. One without an alias is a torso that an interrupted Attach left.
+func (e *end) findAny(name, alias string) (netlink.Link, error) {
 	link, err := e.LinkByName(name)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
 		return nil, nil

@@ -39,7 +39,7 @@ func Wires() ([]Wire, error) {
 	for _, l := range links {
 		attrs := l.Attrs()
 		of, ours := strings.CutPrefix(attrs.Alias, mesh.LinkAlias)
-		if l.Type() != "veth" || !strings.HasPrefix(attrs.Name, mesh.PodLinkPrefix) || !ours {
+		if l.Type() != "veth" || !strings.HasPrefix(attrs.Name, mesh.PodLinkPrefix) || !ours || retired(l) {
 			continue
 		}
 		four, err4 := host.hostRoutes(attrs.Index, gateway4)
