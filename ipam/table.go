@@ -281,5 +281,15 @@ func (t *Table) Lease(k Key) (Lease, bool) {
 // Leases are all, in no order.
 func (t *Table) Leases() []Lease { return slices.Collect(maps.Values(t.leases)) }
 
+// Any says whether something holds for one of the leases.
+func (t *Table) Any(holds func(Lease) bool) bool {
+	for _, l := range t.leases {
+		if holds(l) {
+			return true
+		}
+	}
+	return false
+}
+
 // Freed are the released addresses, the least recently released first.
 func (t *Table) Freed() []Freed { return slices.Clone(t.freed) }

@@ -66,9 +66,10 @@ func (p *Pods) collectUnlisted(c call) error {
 	return errors.Join(errs...)
 }
 
-// Collect takes leases whose pods are gone, when that is seen for the second time, and says which. It is called from time to time.
+// Collect takes leases whose pods are gone, when that is seen for the second time, and says which; and the wires of pods that an agent before
+// was asked to delete. It is called from time to time.
 func (p *Pods) Collect() (taken []ipam.Lease, err error) {
-	var errs []error
+	errs := []error{podnet.Sweep()}
 	for _, lease := range p.options.Leases.Leases() {
 		ok, err := p.take(lease, func() (bool, error) {
 			isGone, err := p.gone(lease)

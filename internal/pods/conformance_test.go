@@ -158,7 +158,7 @@ func TestGC(t *testing.T) {
 	reaches(t, unlisted)
 	time.Sleep(apart / faster)
 	gc()
-	if w := wires(t); len(w) != 1 {
+	if w := settled(t, 1); len(w) != 1 {
 		t.Errorf("wires after the second GC: %s", w)
 	}
 	reaches(t, listed)
@@ -188,7 +188,7 @@ func TestTheAgentIsAway(t *testing.T) {
 			t.Errorf("DEL: %v", err)
 		}
 	}
-	if w := wires(t); len(w) != 0 {
+	if w := settled(t, 0); len(w) != 0 {
 		t.Errorf("wires: %s", w)
 	}
 	if leases := n.leases(t); len(leases) != 1 {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -45,6 +46,9 @@ const (
 
 // faster is by how much the agent's clock is: cool-downs and observations take a hundredth of the time.
 const faster = 100
+
+// The first thread of a process never ends, and a sandbox that was made on it would not either: it is main's alone.
+func init() { runtime.LockOSThread() } //nolint:gochecknoinits // later it may be on another thread
 
 func TestMain(m *testing.M) {
 	flag.Parse()

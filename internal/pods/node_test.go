@@ -242,6 +242,16 @@ func wires(tb testing.TB) []string {
 	return found
 }
 
+// settled gives the links of pods that the node has, once there are so many: what was retired goes within a second.
+func settled(tb testing.TB, count int) []string {
+	tb.Helper()
+	for deadline := time.Now().Add(time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if w := wires(tb); len(w) == count || time.Now().After(deadline) {
+			return w
+		}
+	}
+}
+
 // distinct fails the test where two sandboxes have an address in common.
 func distinct(tb testing.TB, sandboxes []*sandbox) {
 	tb.Helper()

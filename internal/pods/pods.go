@@ -9,9 +9,11 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/warren-mesh/warren/internal/cni"
 	"github.com/warren-mesh/warren/internal/podnet"
@@ -68,6 +70,8 @@ type Options struct {
 type Pods struct {
 	options Options
 	wires   locks
+	// sweeping says that what was retired is about to be removed.
+	sweeping atomic.Bool
 
 	mu sync.Mutex // guards suspects
 	// suspects are leases that one observation found to be without a pod, and when: the next takes them.
@@ -159,24 +163,32 @@ func (p *Pods) add(ctx context.Context, c call) ([]byte, error) {
 	}
 }
 
-// wire makes a lease's wire while the lease goes to the disk, and waits for the pod's rules. If any of it fails, nothing is left.
+// wire makes a lease's wire. Meanwhile the lease goes to the disk and the pod's rules to the kernel, which know its link by a name that is
+// known beforehand: to wait for all takes as long as the slowest, and no pod sends before guard and policy know it. If any of it fails, nothing
+// is left.
 func (p *Pods) wire(ctx context.Context, lease ipam.Lease, network Network, mac net.HardwareAddr) (podnet.Result, error) {
-	synced := make(chan error, 1)
-	go func() { synced <- p.options.Leases.Sync() }()
 	s := p.spec(lease, network.MTU)
 	s.MAC = mac
-	wired, err := podnet.Attach(s)
-	if err == nil {
+	wired := s.Result()
+	others, group := errgroup.WithContext(ctx)
+	group, giveUp := context.WithCancel(group)
+	defer giveUp()
+	others.Go(p.options.Leases.Sync)
+	others.Go(func() error {
 		p.options.OnStep("guard")
-		failed := errors.Join(p.options.Guard.AddPod(wired.HostLink, wired.PodMAC), <-synced)
-		if failed == nil {
-			failed = p.bind(ctx, lease, wired.HostLink)
-		}
-		if failed != nil {
-			err = errors.Join(failed, p.unwire(s))
-		}
-	} else {
-		err = errors.Join(err, <-synced)
+		return p.options.Guard.AddPod(wired.HostLink, wired.PodMAC)
+	})
+	others.Go(func() error { return p.bind(group, lease, wired.HostLink) })
+	_, err := podnet.Attach(s)
+	attached := err == nil
+	if !attached {
+		giveUp()
+	}
+	if failed := others.Wait(); attached {
+		err = failed
+	}
+	if err != nil {
+		err = errors.Join(err, p.undo(s, attached))
 	}
 	p.options.OnStep("answer")
 	return wired, err
@@ -200,23 +212,6 @@ func (p *Pods) bind(ctx context.Context, lease ipam.Lease, link string) error {
 	return nil
 }
 
-// unwire takes a wire away, for which the kernel mostly waits; meanwhile the guard forgets it. What it may still hold in the end is of a link
-// that is gone, and is replaced with the pod.
-func (p *Pods) unwire(s podnet.Spec) error {
-	link := podnet.HostLink(s.Namespace, s.Name, s.Interface)
-	forgotten := make(chan struct{})
-	go func() {
-		defer close(forgotten)
-		_ = p.options.Guard.RemovePod(link)
-	}()
-	err := podnet.Detach(s.Namespace, s.Name, s.Interface)
-	<-forgotten
-	if err == nil && p.options.Policy != nil {
-		p.options.Policy.Unbind(link)
-	}
-	return err
-}
-
 func (p *Pods) spec(lease ipam.Lease, mtu int) podnet.Spec {
 	namespace, name := wiredAs(lease.Request)
 	return podnet.Spec{
@@ -232,32 +227,6 @@ func (p *Pods) del(c call) error {
 		lease = ipam.Lease{Request: c.Request}
 	}
 	return p.remove(lease, func() (bool, error) { return true, nil })
-}
-
-// remove takes a lease's wire, unless that is another sandbox's of the same pod by now, and then the lease: its address is nobody else's
-// before. Nobody else does anything to the wire from when confirm is asked whether to go on.
-func (p *Pods) remove(lease ipam.Lease, confirm func() (bool, error)) error {
-	namespace, name := wiredAs(lease.Request)
-	defer p.wires.lock(podnet.HostLink(namespace, name, lease.Interface))()
-	if ok, err := confirm(); err != nil || !ok {
-		return err
-	}
-	if lease.HostLocal == "" && !p.succeeded(lease) {
-		p.options.OnStep("detach")
-		if err := p.unwire(podnet.Spec{Namespace: namespace, Name: name, Interface: lease.Interface}); err != nil {
-			return err
-		}
-	}
-	p.options.OnStep("release")
-	_, err := p.options.Leases.Release(lease.Key, p.options.Now())
-	return err
-}
-
-// succeeded says whether a later lease is of the same interface of the same pod.
-func (p *Pods) succeeded(lease ipam.Lease) bool {
-	return slices.ContainsFunc(p.options.Leases.Leases(), func(other ipam.Lease) bool {
-		return other.Key != lease.Key && other.HostLocal == "" && sameWire(other.Request, lease.Request) && !other.Since.Before(lease.Since)
-	})
 }
 
 // check is an error where a pod has not what it was given.

@@ -101,7 +101,7 @@ func TestRelease(t *testing.T) {
 	if _, err := l.Release(netip.MustParseAddr("10.244.3.3"), true); err != nil {
 		t.Errorf("by force: %v", err)
 	}
-	if left := wires(t); len(left) > 0 || len(l.options.Leases.Leases()) > 0 {
+	if left := settled(t, 0); len(left) > 0 || len(l.options.Leases.Leases()) > 0 {
 		t.Errorf("left: %v, %v", left, l.options.Leases.Leases())
 	}
 }

@@ -184,6 +184,13 @@ func (s *Store) Leases() []ipam.Lease {
 	return s.table.Leases()
 }
 
+// Any says whether something holds for one of the leases. It is asked while they are locked.
+func (s *Store) Any(holds func(ipam.Lease) bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.table.Any(holds)
+}
+
 // Uses are how a source's prefixes are used.
 func (s *Store) Uses(source ipam.Source, now time.Time) ([]ipam.Use, error) {
 	s.mu.Lock()
