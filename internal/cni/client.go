@@ -6,13 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/textproto"
+	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
+	"golang.org/x/sys/unix"
 )
 
 // ErrAway says that the agent gave no answer.
@@ -39,16 +40,37 @@ func Ask(socket string, command Command, r Request, timeout time.Duration) ([]by
 	return nil, &e
 }
 
+// dial connects to a socket. To read and to write may each take as long as timeout. A call has one conversation and nothing else to do: it
+// waits in the kernel, where package net would have threads take turns to wait for it.
+func dial(socket string, timeout time.Duration) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("making a socket: %w", err)
+	}
+	limit := unix.NsecToTimeval(timeout.Nanoseconds())
+	for _, option := range []int{unix.SO_RCVTIMEO, unix.SO_SNDTIMEO} { // The latter is connect's, too.
+		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, option, &limit); err != nil {
+			return nil, errors.Join(fmt.Errorf("setting the socket's time-out: %w", err), unix.Close(fd))
+		}
+	}
+	for {
+		err := unix.Connect(fd, &unix.SockaddrUnix{Name: socket})
+		if err == nil {
+			return os.NewFile(uintptr(fd), socket), nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return nil, errors.Join(fmt.Errorf("connecting: %w", err), unix.Close(fd))
+		}
+	}
+}
+
 // post sends a request of HTTP/1.0, to which the answer ends with the connection.
 func post(socket, url string, body []byte, timeout time.Duration) (status string, answer []byte, err error) {
-	conn, err := net.DialTimeout("unix", socket, timeout) //nolint:noctx // it has a time-out
+	conn, err := dial(socket, timeout)
 	if err != nil {
 		return "", nil, err
 	}
 	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
-		return "", nil, err
-	}
 	head := fmt.Sprintf("POST %s HTTP/1.0\r\nHost: agent\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", url, len(body))
 	if _, err := conn.Write(append([]byte(head), body...)); err != nil {
 		return "", nil, err
