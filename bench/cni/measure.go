@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -80,6 +81,10 @@ func (s *scene) measureWith(ctx context.Context, o options) (add, del figures, e
 }
 
 func (s *scene) turn(ctx context.Context, count int, add, del *report.Samples) error {
+	links, err := s.links(ctx)
+	if err != nil {
+		return err
+	}
 	for _, who := range []struct {
 		subject  subject
 		add, del *[]float64
@@ -98,7 +103,7 @@ func (s *scene) turn(ctx context.Context, count int, add, del *report.Samples) e
 			}
 			*step.samples = append(*step.samples, slices.Sorted(slices.Values(took))...)
 		}
-		if err := s.dropPods(ctx, pods); err != nil {
+		if err := errors.Join(s.dropPods(ctx, pods), s.settle(ctx, links)); err != nil {
 			return err
 		}
 	}

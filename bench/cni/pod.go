@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -41,6 +42,28 @@ func (s *scene) dropPods(ctx context.Context, names []string) error {
 		}
 	}
 	return nil
+}
+
+// settle waits until no more links than these are there: what a DEL left to be done is not to be done in the other's time.
+func (s *scene) settle(ctx context.Context, links int) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for {
+		now, err := s.links(ctx)
+		if err != nil || now <= links {
+			return err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// links are how many the node has.
+func (s *scene) links(ctx context.Context) (int, error) {
+	out, err := s.node.Run(ctx, "ip", "-o", "link", "show", "type", "veth")
+	if err != nil {
+		return 0, fmt.Errorf("counting links: %w", err)
+	}
+	return strings.Count(out, "\n"), nil
 }
 
 func (s *scene) pods() typedcorev1.PodInterface {
