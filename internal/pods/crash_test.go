@@ -117,6 +117,10 @@ func (n *node) faulty(tb testing.TB, who, command string, s *sandbox) (err error
 			if err == nil && command == "ADD" {
 				err = s.take(out)
 			}
+			// One that was killed lets go of its socket a moment before it is seen to be gone.
+			for deadline := time.Now().Add(time.Second); err != nil && n.state() != 'Z' && time.Now().Before(deadline); {
+				time.Sleep(time.Millisecond)
+			}
 			return err, n.state() == 'Z'
 		case <-tick.C:
 			if n.state() != 'T' {

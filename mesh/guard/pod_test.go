@@ -239,7 +239,7 @@ func TestPodsAtOnce(t *testing.T) {
 		t.Errorf("%d pods, want %d: %s", n, many-1, listing)
 	}
 	for text, want := range map[string]bool{
-		`"wrp0" . ` + mac(100).String(): true, `"wrp0" . ` + mac(0).String(): false, `"wrp1" . `: false, `"wrp2" . ` + mac(2).String(): true, "goes": false,
+		`"wrp0" . ` + mac(100).String(): true, `"wrp0" . ` + mac(0).String(): false, `"wrp1"`: false, `"wrp2" . ` + mac(2).String(): true, "goes": false,
 	} {
 		if strings.Contains(listing, text) != want {
 			t.Errorf("%s is there: %v, want %v: %s", text, !want, want, listing)
