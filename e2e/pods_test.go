@@ -56,9 +56,12 @@ func TestPodsComeAndGo(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if links := run(ctx, t, &n1.Host, "", "ip", "-o", "link", "show", "type", "veth"); strings.Count(links, ": wrp") != 1 {
-		t.Errorf("links are left:\n%s", links)
-	}
+	eventually(ctx, t, 5*time.Second, func() error {
+		if links := run(ctx, t, &n1.Host, "", "ip", "-o", "link", "show", "type", "veth"); strings.Count(links, ": wrp") != 1 {
+			return fmt.Errorf("links are left:\n%s", links)
+		}
+		return nil
+	})
 	s.sealed(ctx, t)
 }
 
