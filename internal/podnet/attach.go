@@ -31,9 +31,8 @@ func attach(s Spec, result Result) error {
 		return err
 	}
 	defer pod.close()
-	made := makeWire(s, result, pod)
-	if !errors.Is(made, errThere) {
-		return made
+	if err := makeWire(s, result, pod); !errors.Is(err, errThere) {
+		return err
 	}
 	host, err := newEnd()
 	if err != nil {
@@ -41,17 +40,17 @@ func attach(s Spec, result Result) error {
 	}
 	defer host.Close()
 	link, same, err := host.former(s, result, pod)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case link == 0: // It is the pod's end whose name is taken, or somebody removed the host's.
-		return made
-	case same:
+	}
+	if same {
 		return converge(s, result, host, pod, link)
 	}
-	s.step("remove the former wire")
-	if err := host.remove(link); err != nil {
-		return err
+	if link != 0 { // Else it went meanwhile, or it is in the pod that the name is taken.
+		s.step("remove the former wire")
+		if err := host.remove(link); err != nil {
+			return err
+		}
 	}
 	return makeWire(s, result, pod)
 }
