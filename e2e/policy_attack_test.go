@@ -162,7 +162,7 @@ type attack struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	result  attackResult
-	streams []*lab.Stream
+	streams map[string]*lab.Stream
 	failure atomic.Pointer[error]
 }
 
@@ -184,7 +184,7 @@ func (r attackResult) String() string {
 func (s *scene) attack(ctx context.Context, t *testing.T, from []string) *attack {
 	t.Helper()
 	ctx, cancel := context.WithCancel(ctx)
-	k, target := &attack{cancel: cancel}, s.Node("n1").Pod("a")
+	k, target := &attack{cancel: cancel, streams: map[string]*lab.Stream{}}, s.Node("n1").Pod("a")
 	t.Cleanup(cancel)
 	for i, name := range from {
 		pod, v4 := s.podNamed(name), i%2 == 0
@@ -193,7 +193,7 @@ func (s *scene) attack(ctx context.Context, t *testing.T, from []string) *attack
 			if err != nil {
 				t.Fatal(err)
 			}
-			k.streams = append(k.streams, stream)
+			k.streams[name] = stream
 			k.running.Go(func() { k.connects(ctx, &pod.Host, target) })
 			continue
 		}
@@ -220,8 +220,11 @@ func (s *scene) podNamed(name string) *lab.Pod {
 
 func (k *attack) stop(t *testing.T) attackResult {
 	t.Helper()
-	for _, stream := range k.streams {
+	for from, stream := range k.streams {
 		got := stream.Stop()
+		if got.Lost > 0 {
+			t.Errorf("from %s: %s", from, got)
+		}
 		k.result.sent += int64(got.Sent)
 		k.result.received += int64(got.Received)
 	}
@@ -285,6 +288,7 @@ func (k *attack) connects(ctx context.Context, from *lab.Host, target *lab.Pod) 
 	k.often(ctx, func(i int) {
 		atomic.AddInt64(&k.result.allowed, 1)
 		if err := once(from, target.Address(i%2 == 0)); err != nil {
+			err = fmt.Errorf("%s: %w", from.Name, err)
 			atomic.AddInt64(&k.result.stalled, 1)
 			k.failure.Store(&err)
 		}
