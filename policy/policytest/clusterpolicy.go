@@ -7,9 +7,9 @@ import (
 	"sigs.k8s.io/network-policy-api/apis/v1alpha2"
 )
 
-func (d drawer) clusterPolicy(name string) *v1alpha2.ClusterNetworkPolicy {
+func (d drawer) clusterPolicy() *v1alpha2.ClusterNetworkPolicy {
 	p := &v1alpha2.ClusterNetworkPolicy{}
-	p.Name, p.Annotations = name, d.stage()
+	p.Annotations = d.stage()
 	p.Spec.Tier = rapid.SampledFrom([]v1alpha2.Tier{v1alpha2.AdminTier, v1alpha2.BaselineTier}).Draw(d.T, "tier")
 	if d.unsound("tier") {
 		p.Spec.Tier = "Later"
@@ -24,30 +24,32 @@ func (d drawer) clusterPolicy(name string) *v1alpha2.ClusterNetworkPolicy {
 	if d.unsound("subject") {
 		p.Spec.Subject = v1alpha2.ClusterNetworkPolicySubject{}
 	}
-	for i := range rapid.IntRange(0, 3).Draw(d.T, "ingress rules") {
-		r := v1alpha2.ClusterNetworkPolicyIngressRule{Action: d.action(), Protocols: d.clusterProtocols(), Name: fmt.Sprintf("in%d", i)}
-		for range d.count("peers") {
-			peer := d.clusterPeer(false)
-			r.From = append(r.From, v1alpha2.ClusterNetworkPolicyIngressPeer{Namespaces: peer.Namespaces, Pods: peer.Pods})
-		}
-		p.Spec.Ingress = append(p.Spec.Ingress, r)
-	}
-	for range rapid.IntRange(0, 3).Draw(d.T, "egress rules") {
-		r := v1alpha2.ClusterNetworkPolicyEgressRule{Action: d.action(), Protocols: d.clusterProtocols()}
-		for range d.count("peers") {
-			r.To = append(r.To, d.clusterPeer(true))
-		}
-		p.Spec.Egress = append(p.Spec.Egress, r)
+	p.Spec.Ingress = several(d, 0, 3, "ingress rules", drawer.clusterIngress)
+	p.Spec.Egress = several(d, 0, 3, "egress rules", drawer.clusterEgress)
+	for i := range p.Spec.Ingress {
+		p.Spec.Ingress[i].Name = fmt.Sprintf("in%d", i)
 	}
 	return p
 }
 
-// count is at least one where the API server asks for it.
-func (d drawer) count(what string) int {
-	if d.unsound(what) {
-		return 0
+func (d drawer) clusterIngress() v1alpha2.ClusterNetworkPolicyIngressRule {
+	r := v1alpha2.ClusterNetworkPolicyIngressRule{Action: d.action(), Protocols: d.clusterProtocols()}
+	for _, peer := range d.clusterPeers(false) {
+		r.From = append(r.From, v1alpha2.ClusterNetworkPolicyIngressPeer{Namespaces: peer.Namespaces, Pods: peer.Pods})
 	}
-	return rapid.IntRange(1, 3).Draw(d.T, what)
+	return r
+}
+
+func (d drawer) clusterEgress() v1alpha2.ClusterNetworkPolicyEgressRule {
+	return v1alpha2.ClusterNetworkPolicyEgressRule{Action: d.action(), Protocols: d.clusterProtocols(), To: d.clusterPeers(true)}
+}
+
+// clusterPeers are at least one where the API server asks for it.
+func (d drawer) clusterPeers(egress bool) []v1alpha2.ClusterNetworkPolicyEgressPeer {
+	if d.unsound("peers") {
+		return nil
+	}
+	return several(d, 1, 3, "peers", func(d drawer) v1alpha2.ClusterNetworkPolicyEgressPeer { return d.clusterPeer(egress) })
 }
 
 func (d drawer) action() v1alpha2.ClusterNetworkPolicyRuleAction {
@@ -91,26 +93,25 @@ func (d drawer) clusterPeer(egress bool) v1alpha2.ClusterNetworkPolicyEgressPeer
 }
 
 func (d drawer) clusterProtocols() []v1alpha2.ClusterNetworkPolicyProtocol {
-	var drawn []v1alpha2.ClusterNetworkPolicyProtocol
-	for range rapid.IntRange(0, 3).Draw(d.T, "protocols") {
-		var p v1alpha2.ClusterNetworkPolicyProtocol
-		kind := rapid.IntRange(0, 3).Draw(d.T, "kind of protocol")
-		if d.unsound("protocol") {
-			kind = 4
-		}
-		switch kind {
-		case 0:
-			p.TCP = &v1alpha2.ClusterNetworkPolicyProtocolTCP{DestinationPort: d.clusterPort()}
-		case 1:
-			p.UDP = &v1alpha2.ClusterNetworkPolicyProtocolUDP{DestinationPort: d.clusterPort()}
-		case 2:
-			p.SCTP = &v1alpha2.ClusterNetworkPolicyProtocolSCTP{DestinationPort: d.clusterPort()}
-		case 3:
-			p.DestinationNamedPort = rapid.SampledFrom(portNames).Draw(d.T, "port name")
-		}
-		drawn = append(drawn, p)
+	return several(d, 0, 3, "protocols", drawer.clusterProtocol)
+}
+
+func (d drawer) clusterProtocol() (p v1alpha2.ClusterNetworkPolicyProtocol) {
+	kind := rapid.IntRange(0, 3).Draw(d.T, "kind of protocol")
+	if d.unsound("protocol") {
+		kind = 4
 	}
-	return drawn
+	switch kind {
+	case 0:
+		p.TCP = &v1alpha2.ClusterNetworkPolicyProtocolTCP{DestinationPort: d.clusterPort()}
+	case 1:
+		p.UDP = &v1alpha2.ClusterNetworkPolicyProtocolUDP{DestinationPort: d.clusterPort()}
+	case 2:
+		p.SCTP = &v1alpha2.ClusterNetworkPolicyProtocolSCTP{DestinationPort: d.clusterPort()}
+	case 3:
+		p.DestinationNamedPort = rapid.SampledFrom(portNames).Draw(d.T, "port name")
+	}
+	return p
 }
 
 func (d drawer) clusterPort() *v1alpha2.Port {

@@ -7,16 +7,16 @@ import (
 	"pgregory.net/rapid"
 )
 
-func (d drawer) networkPolicy(name string) *networkingv1.NetworkPolicy {
+func (d drawer) networkPolicy() *networkingv1.NetworkPolicy {
 	p := &networkingv1.NetworkPolicy{}
-	p.Namespace, p.Name, p.Annotations = rapid.SampledFrom(namespaces).Draw(d.T, "namespace"), name, d.stage()
+	p.Namespace, p.Annotations = rapid.SampledFrom(namespaces).Draw(d.T, "namespace"), d.stage()
 	p.Spec.PodSelector = *d.selector()
-	for range rapid.IntRange(0, 3).Draw(d.T, "ingress rules") {
-		p.Spec.Ingress = append(p.Spec.Ingress, networkingv1.NetworkPolicyIngressRule{From: d.peers(), Ports: d.ports()})
-	}
-	for range rapid.IntRange(0, 3).Draw(d.T, "egress rules") {
-		p.Spec.Egress = append(p.Spec.Egress, networkingv1.NetworkPolicyEgressRule{To: d.peers(), Ports: d.ports()})
-	}
+	p.Spec.Ingress = several(d, 0, 3, "ingress rules", func(d drawer) networkingv1.NetworkPolicyIngressRule {
+		return networkingv1.NetworkPolicyIngressRule{From: d.peers(), Ports: d.ports()}
+	})
+	p.Spec.Egress = several(d, 0, 3, "egress rules", func(d drawer) networkingv1.NetworkPolicyEgressRule {
+		return networkingv1.NetworkPolicyEgressRule{To: d.peers(), Ports: d.ports()}
+	})
 	p.Spec.PolicyTypes = rapid.SampledFrom([][]networkingv1.PolicyType{
 		nil, {networkingv1.PolicyTypeIngress}, {networkingv1.PolicyTypeEgress}, {networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress},
 	}).Draw(d.T, "types")
@@ -24,37 +24,31 @@ func (d drawer) networkPolicy(name string) *networkingv1.NetworkPolicy {
 }
 
 func (d drawer) peers() []networkingv1.NetworkPolicyPeer {
-	var peers []networkingv1.NetworkPolicyPeer
-	for range rapid.IntRange(0, 2).Draw(d.T, "peers") {
-		if d.unsound("peer") {
-			peers = append(peers, rapid.SampledFrom([]networkingv1.NetworkPolicyPeer{
-				{}, {IPBlock: &networkingv1.IPBlock{CIDR: "0.0.0.0/0"}, PodSelector: d.selector()},
-			}).Draw(d.T, "peer"))
-			continue
-		}
-		var p networkingv1.NetworkPolicyPeer
-		kind := rapid.IntRange(0, 3).Draw(d.T, "kind of peer")
-		if kind == 0 {
-			cidr := d.cidr()
-			p.IPBlock = &networkingv1.IPBlock{CIDR: cidr, Except: d.exceptions(cidr)}
-		}
-		if kind == 1 || kind == 3 {
-			p.PodSelector = d.selector()
-		}
-		if kind >= 2 {
-			p.NamespaceSelector = d.selector()
-		}
-		peers = append(peers, p)
+	return several(d, 0, 2, "peers", drawer.peer)
+}
+
+func (d drawer) peer() (p networkingv1.NetworkPolicyPeer) {
+	if d.unsound("peer") {
+		return rapid.SampledFrom([]networkingv1.NetworkPolicyPeer{
+			{}, {IPBlock: &networkingv1.IPBlock{CIDR: "0.0.0.0/0"}, PodSelector: d.selector()},
+		}).Draw(d.T, "peer")
 	}
-	return peers
+	kind := rapid.IntRange(0, 3).Draw(d.T, "kind of peer")
+	if kind == 0 {
+		cidr := d.cidr()
+		p.IPBlock = &networkingv1.IPBlock{CIDR: cidr, Except: d.exceptions(cidr)}
+	}
+	if kind == 1 || kind == 3 {
+		p.PodSelector = d.selector()
+	}
+	if kind >= 2 {
+		p.NamespaceSelector = d.selector()
+	}
+	return p
 }
 
 func (d drawer) ports() []networkingv1.NetworkPolicyPort {
-	var drawn []networkingv1.NetworkPolicyPort
-	for range rapid.IntRange(0, 3).Draw(d.T, "ports") {
-		drawn = append(drawn, d.port())
-	}
-	return drawn
+	return several(d, 0, 3, "ports", drawer.port)
 }
 
 func (d drawer) port() networkingv1.NetworkPolicyPort {

@@ -47,14 +47,16 @@ func World(o Options) *rapid.Generator[policy.World] {
 		for i := range rapid.IntRange(0, 2).Draw(t, "nodes") {
 			w.Nodes = append(w.Nodes, policy.Node{Name: fmt.Sprintf("n%d", i), Labels: d.labels(), Addresses: addresses("192.0.2.%d", "2001:db8::%d", i+1)})
 		}
-		for i := range rapid.IntRange(1, max(1, o.Pods)).Draw(t, "pods") {
-			w.Pods = append(w.Pods, d.pod(i))
+		for i, p := range several(d, 1, max(1, o.Pods), "pods", drawer.pod) {
+			w.Pods = append(w.Pods, p.at(i))
 		}
-		for i := range rapid.IntRange(0, o.Policies).Draw(t, "policies") {
-			w.Policies = append(w.Policies, d.networkPolicy(fmt.Sprintf("p%d", i)))
+		w.Policies = several(d, 0, o.Policies, "policies", drawer.networkPolicy)
+		for i, p := range w.Policies {
+			p.Name = fmt.Sprintf("p%d", i)
 		}
-		for i := range rapid.IntRange(0, o.ClusterPolicies).Draw(t, "cluster policies") {
-			w.ClusterPolicies = append(w.ClusterPolicies, d.clusterPolicy(fmt.Sprintf("c%d", i)))
+		w.ClusterPolicies = several(d, 0, o.ClusterPolicies, "cluster policies", drawer.clusterPolicy)
+		for i, p := range w.ClusterPolicies {
+			p.Name = fmt.Sprintf("c%d", i)
 		}
 		return w
 	})
@@ -103,6 +105,12 @@ type drawer struct {
 	Options
 }
 
+// several draws as rapid knows to leave some out of again.
+func several[T any](d drawer, least, most int, what string, draw func(drawer) T) []T {
+	one := rapid.Custom(func(t *rapid.T) T { return draw(drawer{t, d.Options}) })
+	return rapid.SliceOfN(one, least, most).Draw(d.T, what)
+}
+
 func (d drawer) oneIn(n int, what string) bool { return rapid.IntRange(1, n).Draw(d.T, what) == n }
 
 // unsound says rarely, and only where it may, that the next thing is to be one that cannot be read.
@@ -138,23 +146,35 @@ func addresses(four, six string, i int) []netip.Addr {
 	return []netip.Addr{netip.MustParseAddr(fmt.Sprintf(four, i)), netip.MustParseAddr(fmt.Sprintf(six, i))}
 }
 
-func (d drawer) pod(i int) policy.Pod {
-	p := policy.Pod{
-		PodKey: policy.PodKey{Namespace: rapid.SampledFrom(namespaces).Draw(d.T, "namespace"), Name: fmt.Sprintf("pod%d", i)},
-		Labels: d.labels(), Ports: d.namedPorts(),
+// kindOfPod is a pod before it is known which of the world's it is.
+type kindOfPod struct {
+	policy.Pod
+	addresses int
+	shared    bool
+}
+
+func (d drawer) pod() kindOfPod {
+	return kindOfPod{
+		policy.Pod{PodKey: policy.PodKey{Namespace: rapid.SampledFrom(namespaces).Draw(d.T, "namespace")}, Labels: d.labels(), Ports: d.namedPorts()},
+		rapid.IntRange(0, 7).Draw(d.T, "kind of pod"), d.Shared && d.oneIn(6, "shared address"),
 	}
+}
+
+func (k kindOfPod) at(i int) policy.Pod {
+	p := k.Pod
+	p.Name = fmt.Sprintf("pod%d", i)
 	both := PodAddresses(i)
-	if d.Shared && i > 0 && d.oneIn(6, "shared address") {
+	if k.shared && i > 0 {
 		both = PodAddresses(i - 1)
 	}
-	switch rapid.IntRange(0, 7).Draw(d.T, "kind of pod") {
-	case 0:
+	switch k.addresses {
+	case 4:
 		p.HostNetwork, p.Addresses = true, addresses("192.0.2.%d", "2001:db8::%d", 1)
-	case 1:
+	case 5:
 		p.Addresses = both[:1]
-	case 2:
+	case 6:
 		p.Addresses = both[1:]
-	case 3:
+	case 7:
 		p.Addresses = nil
 	default:
 		p.Addresses = both
