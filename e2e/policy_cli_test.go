@@ -97,6 +97,7 @@ func (s *scene) explains(ctx context.Context, t *testing.T) {
 		{"node x/a 7", "ingress to x/a: allowed: its own node always reaches it"},
 	} {
 		out, _ := s.Node("n1").Run(ctx, "warren", append([]string{"policy", "explain"}, strings.Fields(c.args)...)...) // denial is told of as failure
+		t.Logf("warren policy explain %s\n%s", c.args, out)
 		if !strings.Contains(out, c.want) {
 			t.Errorf("explain %s:\n%swant in it:\n%s", c.args, out, c.want)
 		}
@@ -108,6 +109,7 @@ func (s *scene) shows(ctx context.Context, t *testing.T) {
 	t.Helper()
 	n1 := s.Node("n1")
 	out := run(ctx, t, &n1.Host, "", "warren", "policy", "show", "x/a")
+	t.Logf("warren policy show x/a\n%s", out)
 	for _, want := range []string{"  NetworkPolicy x/web\n    [0] allow from pods with app=c of its namespace; tcp 7\n", "  ClusterNetworkPolicy no-d in tier Admin with priority 7\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%s\nwant in it %q", out, want)
@@ -222,7 +224,9 @@ func (s *scene) tellsDrops(ctx context.Context, t *testing.T) {
 		}
 	}
 	n1 := s.Node("n1")
-	if out := run(ctx, t, &n1.Host, "", "warren", "policy", "drops"); !strings.Contains(out, "ingress of x/a: NetworkPolicy x/web isolates it, and no rule of it matches\n") {
+	out := run(ctx, t, &n1.Host, "", "warren", "policy", "drops")
+	t.Logf("warren policy drops\n%s", out)
+	if !strings.Contains(out, "ingress of x/a: NetworkPolicy x/web isolates it, and no rule of it matches\n") {
 		t.Errorf("the last drops are:\n%s", out)
 	}
 	metrics := scrape(ctx, t, n1)
@@ -262,6 +266,7 @@ func (s *scene) previews(ctx context.Context, t *testing.T) {
 		}
 		return fmt.Errorf("the flow is not listed: %s", out)
 	})
+	t.Logf("warren policy preview\n%s", run(ctx, t, &n1.Host, "", "warren", "policy", "preview"))
 	eventually(ctx, t, 10*time.Second, func() error {
 		if !strings.Contains(scrape(ctx, t, n1), `warren_policy_preview_would_deny_total{kind="NetworkPolicy",namespace="x",policy="later"}`) {
 			return errors.New("the flow is not counted")

@@ -1,11 +1,14 @@
 package policy
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 func TestExplain(t *testing.T) {
@@ -119,5 +122,29 @@ func TestExplainRefuses(t *testing.T) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
+	}
+}
+
+// BenchmarkExplain is one question where there are 100,000 pods, 1,000 namespaces and a policy of 1,000 peers.
+func BenchmarkExplain(b *testing.B) {
+	var w World
+	for i := range 100_000 {
+		w.Pods = append(w.Pods, Pod{PodKey: PodKey{fmt.Sprint("n", i%1000), fmt.Sprint("p", i)}, Addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})}})
+	}
+	for i := range 1000 {
+		w.Namespaces = append(w.Namespaces, Namespace{Name: fmt.Sprint("n", i)})
+	}
+	p := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "n1", Name: "p"}}
+	for i := range 1000 {
+		p.Spec.Ingress = append(p.Spec.Ingress, networkingv1.NetworkPolicyIngressRule{From: []networkingv1.NetworkPolicyPeer{{
+			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": fmt.Sprint(i)}},
+		}}})
+	}
+	w.Policies = []*networkingv1.NetworkPolicy{p}
+	for b.Loop() {
+		e, err := w.Explain(Endpoint{Pod: PodKey{"n2", "p2"}}, Endpoint{Pod: PodKey{"n1", "p1"}}, TCP, 80)
+		if err != nil || e.Paths[0].Allowed() {
+			b.Fatal(e, err)
+		}
 	}
 }

@@ -46,12 +46,13 @@ warren_policy_denied_packets_total counts them all. With -o json each is one lin
 func showDrops(ctx context.Context, client *socket.Client, follow bool, show func(socket.Drop) error, complain io.Writer) error {
 	for after := uint64(0); ; {
 		found, err := client.Drops(ctx, after, follow)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // it was to end
+		}
+		if err != nil {
 			return err
-		case found.Gone > 0:
+		}
+		if found.Gone > 0 {
 			fmt.Fprintf(complain, "%d packets came and went meanwhile\n", found.Gone)
 		}
 		for _, d := range found.Drops {

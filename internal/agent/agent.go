@@ -97,7 +97,7 @@ type Agent struct {
 
 // Run runs an agent until ctx ends. What it has put into the kernel stays there.
 func Run(ctx context.Context, config Config, logger *zap.Logger) error {
-	a, err := start(config, logger)
+	a, err := start(ctx, config, logger)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func Run(ctx context.Context, config Config, logger *zap.Logger) error {
 }
 
 // start opens what the agent needs. Nothing in the kernel is changed yet.
-func start(config Config, logger *zap.Logger) (*Agent, error) {
+func start(ctx context.Context, config Config, logger *zap.Logger) (*Agent, error) {
 	a := &Agent{config: config, logger: logger}
 	a.metrics = newMetrics(a)
 	key, created, err := identity.LoadOrCreate(config.StateDir)
@@ -150,7 +150,7 @@ func start(config Config, logger *zap.Logger) (*Agent, error) {
 	if a.guard, err = guard.New(guard.Options{OnMessage: counted(&a.sent.guard, func(int) {})}); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening nftables: %w", err), a.close())
 	}
-	if err = a.openPolicy(); err != nil {
+	if err = a.openPolicy(ctx); err != nil {
 		return nil, errors.Join(err, a.close())
 	}
 	if err = a.openPods(); err != nil {

@@ -52,7 +52,7 @@ type enforcement struct {
 }
 
 // openPolicy opens the table. Nothing in the kernel is changed yet.
-func (a *Agent) openPolicy() (err error) {
+func (a *Agent) openPolicy(ctx context.Context) (err error) {
 	e := &a.enforcement
 	if !a.config.Policy {
 		return nil
@@ -64,7 +64,7 @@ func (a *Agent) openPolicy() (err error) {
 	})
 	e.bonds.trigger = e.loop.Trigger
 	e.keep.open(a)
-	a.openTells()
+	a.openTells(ctx)
 	if e.table, err = nft.New(nft.Options{OnTransaction: a.metrics.transacted, LogGroup: e.logGroup}); err != nil {
 		return err
 	}

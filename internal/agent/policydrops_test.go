@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/warren-mesh/warren/internal/socket"
 	"github.com/warren-mesh/warren/policy"
@@ -123,5 +126,37 @@ func TestPreviewHere(t *testing.T) {
 	})
 	if len(previews) != 1 || here.cut(previews[0]) != 2 || len(previews[0].Cuts) != 5 {
 		t.Errorf("%+v", previews)
+	}
+}
+
+// TestDropsBound has a pod send as fast as it can what is denied: no more than a batch is kept at once, and the rest waits where there is room for
+// another; each that is kept is in the log, at debug.
+func TestDropsBound(t *testing.T) {
+	core, logged := observer.New(zap.DebugLevel)
+	a := &Agent{logger: zap.New(core)}
+	e := &a.enforcement
+	registry := prometheus.NewRegistry()
+	e.metrics = newTellMetrics(registry, e)
+	e.drops.open()
+	ctx, stop := context.WithTimeout(t.Context(), dropsPause/2)
+	defer stop()
+	taken := 0
+	go a.nameDrops(ctx)
+	for ctx.Err() == nil {
+		select {
+		case e.drops.fresh <- drops.Record{From: netip.MustParseAddrPort("10.0.0.2:1"), To: netip.MustParseAddrPort("10.0.0.3:2"), Protocol: policy.UDP, Reason: drops.ByPast}:
+			taken++
+		case <-ctx.Done():
+		}
+	}
+	got, _ := e.drops.after(0)
+	if n := len(got.Drops); n == 0 || n > dropsAtOnce || taken > 2*dropsAtOnce {
+		t.Errorf("%d were taken, %d kept, want at most %d and %d", taken, n, 2*dropsAtOnce, dropsAtOnce)
+	}
+	if logged.Len() != len(got.Drops) || logged.All()[0].ContextMap()["toAddress"] != "10.0.0.3:2" {
+		t.Errorf("%d of %d are in the log: %+v", logged.Len(), len(got.Drops), logged.All()[:1])
+	}
+	if families, err := registry.Gather(); err != nil || len(families) != 1 || len(families[0].GetMetric()) != 2 {
+		t.Errorf("counted: %v, %v", families, err)
 	}
 }

@@ -58,7 +58,7 @@ func TestExplainQuestions(t *testing.T) {
 		{"x/web", "x/new", "1", "error: x/new: want a pod that has an address"},
 	} {
 		got, err := explain(w, here, socket.Question{From: c.from, To: c.to, Port: c.port})
-		text := ""
+		var text string
 		if err != nil {
 			text = "error: " + err.Error()
 		} else {

@@ -26,12 +26,12 @@ type tells struct {
 const dropGroup = 51820
 
 // openTells looks whether the kernel can tell of packets: without, it would take no rule that logs.
-func (a *Agent) openTells() {
+func (a *Agent) openTells(ctx context.Context) {
 	e := &a.enforcement
 	e.metrics = newTellMetrics(a.metrics.registry, e)
 	e.drops.open()
 	a.openPreview()
-	if err := drops.Probe(dropGroup); err != nil {
+	if err := drops.Probe(ctx, dropGroup); err != nil {
 		a.logger.Warn("denied packets are counted, and not told of: the kernel needs nfnetlink_log for that", zap.Error(err))
 		return
 	}

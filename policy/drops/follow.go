@@ -78,12 +78,12 @@ func open(group uint16) (*nflog.Nflog, error) {
 
 // Probe says why the kernel could tell a log group nothing: without that, it takes no rule that logs. That another process follows the group is no
 // such reason.
-func Probe(group uint16) error {
+func Probe(ctx context.Context, group uint16) error {
 	log, err := open(group)
 	if err != nil {
 		return fmt.Errorf("looking for the kernel's log of packets: %w", err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(ctx)
 	err = log.RegisterWithErrorFunc(ctx, func(nflog.Attribute) int { return 0 }, func(error) int { return 1 })
 	stop()
 	if closing := log.Close(); err == nil {

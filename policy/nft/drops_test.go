@@ -97,7 +97,7 @@ func TestDrops(t *testing.T) {
 	if len(dropped) != len(droppedBy) {
 		t.Errorf("%d counters of %d: %+v", len(dropped), len(droppedBy), dropped)
 	}
-	if err := node.Within(func() error { return drops.Probe(group) }); err != nil {
+	if err := node.Within(func() error { return drops.Probe(t.Context(), group) }); err != nil {
 		t.Errorf("while somebody follows: %v", err)
 	}
 	stop()
@@ -116,7 +116,7 @@ func TestDropsLost(t *testing.T) {
 	const group, packets = 6, 4000
 	l := build(t)
 	node := l.node()
-	if err := node.Within(func() error { return drops.Probe(group) }); err != nil {
+	if err := node.Within(func() error { return drops.Probe(t.Context(), group) }); err != nil {
 		t.Fatal(err)
 	}
 	node.Run(`nft "add table inet flood; add chain inet flood out { type filter hook output priority 0; }; add rule inet flood out udp dport 9 log prefix \"revoked\" group %d drop"`, group)
