@@ -146,15 +146,28 @@ func (c *Conn) verify(want *Table, changed []setDifference) error {
 		if e.set.Kind.fleeting() {
 			continue
 		}
-		is := Set{Name: e.set.Name, Kind: e.set.Kind}
-		if err := c.readElements(want, &is); err != nil {
+		count, err := c.count(want, &e.set)
+		if err != nil {
 			return err
 		}
-		if len(is.Elements) != e.size {
-			return fmt.Errorf("set %s holds %d elements of %d", is.Name, len(is.Elements), e.size)
+		if count != e.size {
+			return fmt.Errorf("set %s holds %d elements of %d", e.set.Name, count, e.size)
 		}
 	}
 	return nil
+}
+
+// count is how many elements a set has. Of ranges, which are two or, up to the end of the address space, one, it reads them all.
+func (c *Conn) count(t *Table, s *Set) (count int, err error) {
+	if s.Kind.ranges() {
+		is := Set{Name: s.Name, Kind: s.Kind}
+		err := c.readElements(t, &is)
+		return len(is.Elements), err
+	}
+	if err := c.eachElement(t, s, func([]byte) error { count++; return nil }); err != nil {
+		return 0, fmt.Errorf("the elements of set %s: %w", s.Name, err)
+	}
+	return count, nil
 }
 
 // Delete deletes a table with all that is in it.

@@ -23,6 +23,8 @@ var errChanging = errors.New("the ruleset keeps changing while it is read")
 type Conn struct {
 	nft *nftables.Conn
 	raw *netlink.Conn
+	// buffer is for what dump reads.
+	buffer []byte
 	// port is the socket's netlink port, which the kernel puts into every notice of a change made by this socket.
 	// Watch reads it from another goroutine.
 	port atomic.Uint32

@@ -87,19 +87,6 @@ func (c *Conn) readSets(t *Table) error {
 	return nil
 }
 
-// readElements reads the elements of a set of a kind of ours.
-func (c *Conn) readElements(t *Table, s *Set) error {
-	if s.Kind == 0 {
-		return nil
-	}
-	dump, err := c.nft.GetSetElements(s.nft(t.nft()))
-	if err != nil {
-		return fmt.Errorf("the elements of set %s: %w", s.Name, err)
-	}
-	s.Elements, s.torn = elementsOf(s.Kind, dump)
-	return nil
-}
-
 func (c *Conn) readChains(t *Table) error {
 	chains, err := c.nft.ListChainsOfTableFamily(nftables.TableFamily(t.Family))
 	if err != nil {

@@ -149,36 +149,6 @@ func merge(ranges []Element) []Element {
 	return out
 }
 
-// elementsOf reads elements as the kernel dumps them: in any order, a range as its beginning and its end.
-func elementsOf(kind Kind, dump []nftables.SetElement) (elements []Element, torn bool) {
-	// At the same key the end of one range comes before the beginning of the next.
-	slices.SortFunc(dump, func(a, b nftables.SetElement) int {
-		if c := bytes.Compare(a.Key, b.Key); c != 0 || a.IntervalEnd == b.IntervalEnd {
-			return c
-		}
-		if a.IntervalEnd {
-			return -1
-		}
-		return 1
-	})
-	open := false
-	for _, e := range dump {
-		switch {
-		case !kind.ranges():
-			elements = append(elements, Element{First: string(e.Key), Verdict: verdictOf(kind, e.Val), Timeout: e.Expires, Comment: e.Comment})
-		case !e.IntervalEnd && !open:
-			elements, open = append(elements, Element{First: string(e.Key)}), true
-		case e.IntervalEnd && open:
-			elements[len(elements)-1].End, open = string(e.Key), false
-		case e.IntervalEnd && len(bytes.Trim(e.Key, "\x00")) == 0:
-			// nft puts an end at address zero when it restores a set. It means nothing.
-		default:
-			return nil, true
-		}
-	}
-	return elements, false
-}
-
 // dumped is the elements as the kernel takes them.
 func dumped(elements []Element, kind Kind) []nftables.SetElement {
 	out := make([]nftables.SetElement, 0, 2*len(elements))
