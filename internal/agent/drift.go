@@ -20,6 +20,8 @@ const (
 	// deviceCost and auditCost are about what reading and comparing costs for each peer: of the device alone, and of its routes too.
 	deviceCost = 20 * time.Microsecond
 	auditCost  = 60 * time.Microsecond
+	// elementCost is about the same for each element of policy's sets.
+	elementCost = 5 * time.Microsecond
 )
 
 // deviceDue is the time between two readings of a device with so many peers. It does not follow from how long the last one took: on a
@@ -31,6 +33,11 @@ func deviceDue(peers int) time.Duration {
 // auditDue is the time between two audits.
 func auditDue(peers int) time.Duration {
 	return max(auditInterval, readShare*auditCost*time.Duration(peers))
+}
+
+// policyDue is the time between two audits of policy's table, with so many elements. Nothing that happens reaches the kernel during one.
+func policyDue(elements int) time.Duration {
+	return max(auditInterval, readShare*elementCost*time.Duration(elements))
 }
 
 // sent counts what was sent to the kernel to change it, by whom it was sent to.

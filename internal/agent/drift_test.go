@@ -15,4 +15,9 @@ func TestDue(t *testing.T) {
 			t.Errorf("with %d peers the device is read every %s and all every %s, want %s and %s", peers, got[0], got[1], want[0], want[1])
 		}
 	}
+	for elements, want := range map[int]time.Duration{0: 90 * time.Second, 36_000: 90 * time.Second, 144_000: 6 * time.Minute} {
+		if got := policyDue(elements); got != want {
+			t.Errorf("with %d elements policy's table is read every %s, want %s", elements, got, want)
+		}
+	}
 }

@@ -29,10 +29,10 @@ type enforcement struct {
 	bonds bonds
 	// objects are what the API server says; nil until it is asked.
 	objects atomic.Pointer[kube.Policies]
-	// audit asks the next run to read the kernel rather than to trust what is remembered. Only the loop uses audited, which is when that was last
-	// done.
-	audit   atomic.Bool
-	audited time.Time
+	// audit asks the next run to read the kernel rather than to trust what is remembered. Only the loop uses due, which is when that is to be
+	// done unasked.
+	audit atomic.Bool
+	due   time.Time
 	// set says that the kernel holds what the API server said once it had said everything; restored is what was on disk before, and held that the
 	// kernel holds that. Only the loop uses them.
 	set, held bool
@@ -178,7 +178,7 @@ func (a *Agent) enforce(context.Context) error {
 // commit has the kernel hold what the index says: the difference to the last time, or where that is not known, or in doubt, the whole.
 func (a *Agent) commit() error {
 	e := &a.enforcement
-	doubt := e.audit.Swap(false) || time.Since(e.audited) >= auditInterval
+	doubt := e.audit.Swap(false) || time.Now().After(e.due)
 	delta := e.index.Take()
 	if e.set && !delta.Empty() {
 		if err := e.table.Apply(delta); err != nil {
@@ -203,11 +203,19 @@ func (a *Agent) commit() error {
 	if !e.set || drift != (nft.Drift{}) {
 		e.revocation.all(rules)
 	}
-	e.set, e.audited, e.held, e.restored = true, time.Now(), false, policy.Ruleset{}
+	e.set, e.due, e.held, e.restored = true, time.Now().Add(policyDue(elements(rules))), false, policy.Ruleset{}
 	e.bonds.hold(rules.Pods)
 	e.bonds.release()
 	e.keep.changed()
 	return nil
+}
+
+// elements counts what is in the sets.
+func elements(r policy.Ruleset) (count int) {
+	for _, s := range r.Sets {
+		count += len(s.Members) + len(s.Ranges)
+	}
+	return count
 }
 
 // enforceRestored gives pods that were known before this agent started the rules that they had, whatever their addresses are now.
