@@ -96,7 +96,7 @@ bench-cni: deps build control-plane ## ADD and DEL of pods against ptp and host-
 	go run ./bench/cni
 
 .PHONY: bench-policy
-bench-policy: ## What an event costs the policy's core with 1,000, 10,000 and 100,000 pods, its first sync and its memory
+bench-policy: deps build control-plane ## Policy with 1,000, 10,000 and 100,000 pods and 10,000 policies: events, first sync, packets (needs root)
 	go run ./bench/policy
 
 .PHONY: chaos-cni

@@ -21,7 +21,7 @@ func onEach(b *testing.B, event func(x *policy.Index, c cluster.Cluster, i int))
 	for _, s := range scales {
 		b.Run(s.name, func(b *testing.B) {
 			c, x := cluster.New(s.pods), policy.NewIndex()
-			c.World().Tell(x)
+			c.Tell(x)
 			x.Take()
 			b.ReportAllocs()
 			b.ResetTimer()
@@ -68,12 +68,12 @@ func BenchmarkPolicyComesAndGoes(b *testing.B) {
 func BenchmarkFirstSync(b *testing.B) {
 	for _, s := range scales {
 		b.Run(s.name, func(b *testing.B) {
-			w := cluster.New(s.pods).World()
+			c := cluster.New(s.pods)
 			b.ReportAllocs()
 			b.ResetTimer()
 			for range b.N {
 				x := policy.NewIndex()
-				w.Tell(x)
+				c.Tell(x) // which makes the objects, too
 				x.Take()
 			}
 		})
@@ -111,7 +111,7 @@ func TestEventsVisitWhatTheyCouldMatch(t *testing.T) {
 		t.Run(kind.name, func(t *testing.T) {
 			for _, pods := range []int{1000, 10000} {
 				c, x := cluster.New(pods), policy.NewIndex()
-				c.World().Tell(x)
+				c.Tell(x)
 				x.Take()
 				before := x.Stats().Evaluations
 				kind.event(x, c)

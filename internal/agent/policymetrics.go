@@ -26,7 +26,7 @@ func newPolicyMetrics(registry *prometheus.Registry) policyMetrics {
 	m := policyMetrics{
 		events: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "warren_policy_event_seconds", Help: "Time from when an object was heard of to when the kernel held what followed, by the object's kind.",
-			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 18),
 		}, []string{"kind"}),
 		elements: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "warren_policy_transaction_elements", Help: "Elements of sets that came or went in one transaction.",

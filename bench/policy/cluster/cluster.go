@@ -9,14 +9,12 @@ import (
 	"fmt"
 	"net/netip"
 
-	networkingv1 "k8s.io/api/networking/v1"
-	"sigs.k8s.io/network-policy-api/apis/v1alpha2"
-
 	"github.com/warren-mesh/warren/policy"
 )
 
 const (
-	perNamespace  = 100
+	// PerNamespace is how many pods a namespace has.
+	PerNamespace  = 100
 	perDeployment = 10
 	// Locals is how many pods the node has, as kubelets take by default.
 	Locals = 110
@@ -33,7 +31,7 @@ type Cluster struct {
 }
 
 // New is a cluster; its last namespace may have fewer pods than the others.
-func New(pods int) Cluster { return Cluster{pods, max(1, (pods+perNamespace-1)/perNamespace)} }
+func New(pods int) Cluster { return Cluster{pods, max(1, (pods+PerNamespace-1)/PerNamespace)} }
 
 // Policies is how many NetworkPolicies and ClusterNetworkPolicies it has.
 func (c Cluster) Policies() int {
@@ -41,15 +39,15 @@ func (c Cluster) Policies() int {
 }
 
 // NamespaceOf is the number of a pod's namespace.
-func (c Cluster) NamespaceOf(pod int) int { return pod / perNamespace % c.Namespaces }
+func (c Cluster) NamespaceOf(pod int) int { return pod / PerNamespace % c.Namespaces }
 
 // NumberOf is that of the i-th pod of a namespace. Numbers of namespaces beyond the cluster's are those of more pods in the same ones.
-func (c Cluster) NumberOf(namespace, i int) int { return namespace*perNamespace + i%perNamespace }
+func (c Cluster) NumberOf(namespace, i int) int { return namespace*PerNamespace + i%PerNamespace }
 
 // Pod is the i-th: its labels are its own map, as those that a watch brings. Any number beyond the cluster's pods is another one.
 func (c Cluster) Pod(i int) policy.Pod {
 	ns := c.NamespaceOf(i)
-	app := i % perNamespace / perDeployment
+	app := i % PerNamespace / perDeployment
 	p := policy.Pod{
 		PodKey: policy.PodKey{Namespace: namespace(ns), Name: fmt.Sprintf("app-%d-%x-%d", app, ns*31+app, i)},
 		Labels: map[string]string{
@@ -59,7 +57,7 @@ func (c Cluster) Pod(i int) policy.Pod {
 		Addresses: addresses(i),
 		Ports:     []policy.NamedPort{{Name: "http", Protocol: policy.TCP, Port: uint16(8000 + app)}, {Name: "metrics", Protocol: policy.TCP, Port: 9090}},
 	}
-	if app == perNamespace/perDeployment-1 {
+	if app == PerNamespace/perDeployment-1 {
 		p.Labels["statefulset.kubernetes.io/pod-name"] = p.Name
 	}
 	return p
@@ -91,57 +89,37 @@ func (c Cluster) Local(pod int) policy.Local {
 	return policy.Local{Interface: fmt.Sprintf("wrp%012x", pod), PodKey: p.PodKey, Addresses: p.Addresses}
 }
 
-// World is all of a cluster, for who tells an index of it.
-type World struct {
-	Cluster
-	pods            []policy.Pod
-	namespaces      []policy.Namespace
-	nodes           []policy.Node
-	locals          []policy.Local
-	policies        []*networkingv1.NetworkPolicy
-	clusterPolicies []*v1alpha2.ClusterNetworkPolicy
+// Node is the i-th of the cluster's.
+func (c Cluster) Node(i int) policy.Node {
+	return policy.Node{
+		Name: fmt.Sprintf("node-%d", i), Labels: map[string]string{"zone": fmt.Sprint(i % 3)}, //nolint:perfsprint // as it reads
+		Addresses: []netip.Addr{netip.AddrFrom4([4]byte{192, 168, byte(i >> 8), byte(i)})}, //nolint:gosec // bounded
+	}
 }
 
-// World makes every object of the cluster.
-func (c Cluster) World() World {
-	w := World{Cluster: c, clusterPolicies: clusterPolicies()}
+// Nodes is how many nodes it has.
+func (c Cluster) Nodes() int { return max(3, c.Pods/Locals) }
+
+// Tell is what an agent does when its watches list everything: each object is made when its turn comes, and only the index keeps it.
+func (c Cluster) Tell(x *policy.Index) {
+	for i := range c.Namespaces {
+		x.SetNamespace(c.Namespace(i))
+	}
+	for i := range c.Nodes() {
+		x.SetNode(c.Node(i))
+	}
 	for i := range c.Pods {
-		w.pods = append(w.pods, c.Pod(i))
+		x.SetPod(c.Pod(i))
 	}
 	for i := range c.Namespaces {
-		w.namespaces = append(w.namespaces, c.Namespace(i))
-		w.policies = append(w.policies, c.NetworkPolicies(i)...)
+		for _, p := range c.NetworkPolicies(i) {
+			x.SetPolicy(p)
+		}
 	}
-	for i := range max(3, c.Pods/Locals) {
-		w.nodes = append(w.nodes, policy.Node{
-			Name: fmt.Sprintf("node-%d", i), Labels: map[string]string{"zone": fmt.Sprint(i % 3)}, //nolint:perfsprint // as it reads
-			Addresses: []netip.Addr{netip.AddrFrom4([4]byte{192, 168, byte(i >> 8), byte(i)})},
-		})
-	}
-	for i := range min(Locals, c.Pods) {
-		w.locals = append(w.locals, c.Local(c.LocalPod(i)))
-	}
-	return w
-}
-
-// Tell is what an agent does when its watches have listed everything.
-func (w World) Tell(x *policy.Index) {
-	for _, n := range w.namespaces {
-		x.SetNamespace(n)
-	}
-	for _, n := range w.nodes {
-		x.SetNode(n)
-	}
-	for _, p := range w.pods {
-		x.SetPod(p)
-	}
-	for _, p := range w.policies {
-		x.SetPolicy(p)
-	}
-	for _, p := range w.clusterPolicies {
+	for _, p := range clusterPolicies() {
 		x.SetClusterPolicy(p)
 	}
-	for _, l := range w.locals {
-		x.SetLocal(l)
+	for i := range min(Locals, c.Pods) {
+		x.SetLocal(c.Local(c.LocalPod(i)))
 	}
 }
