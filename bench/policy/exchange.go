@@ -25,30 +25,46 @@ var errEnded = errors.New("the connection has ended")
 
 // exchange has a server answer and a client send for a while. Each is a thread on a processor of its own, so that no scheduler but the kernel's
 // is measured. What came before is forgotten: conntrack's entries of connections that ended stay for a while.
-func (s *side) exchange(ctx context.Context, answer func(fd int, buffer []byte) error, send func(until time.Time) (int, error), d time.Duration) (count int, err error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
+func (s *side) exchange(ctx context.Context, answer func(fd int, buffer []byte) error, send func(until time.Time) (int, error), d time.Duration) (done exchanged, err error) {
 	if _, err := s.node.Run(ctx, "conntrack", "-F"); err != nil {
-		return 0, err
+		return done, err
 	}
 	listening, served := make(chan int, 1), make(chan error, 1)
 	go func() {
-		served <- onCPU(s.server, 1, func() error { return serve(listening, answer) })
+		served <- onCPU(s.server, 1, &done.server, func() error { return serve(listening, answer) })
 	}()
 	var listener int
 	select {
 	case listener = <-listening:
 	case err := <-served:
-		return 0, err
+		return done, err
 	}
-	err = onCPU(s.client, 0, func() (err error) {
-		count, err = send(time.Now().Add(d))
+	began := time.Now()
+	err = onCPU(s.client, 0, &done.client, func() (err error) {
+		done.count, err = send(time.Now().Add(d))
 		return err
 	})
+	done.took = time.Since(began)
 	_ = unix.Shutdown(listener, unix.SHUT_RDWR) // which ends the wait for the next connection
-	return count, errors.Join(err, <-served)
+	err = errors.Join(err, <-served)
+	return done, err
 }
+
+// exchanged is what became of an exchange: what was counted, how long it took, and what both threads used, in seconds.
+type exchanged struct {
+	count          int
+	took           time.Duration
+	client, server float64
+}
+
+// sample is so much of something, by the second and by the processors' time.
+func (e exchanged) sample(amount float64) sample {
+	return sample{amount / e.took.Seconds(), (e.client + e.server) * 1e6 / amount}
+}
+
+// sample is one measurement: the rate, and the processor time in µs that one of what is counted takes. On a busy machine the rate says what was left
+// for us, and the processor time still what each costs.
+type sample struct{ rate, used float64 }
 
 // serve answers one connection after the other until the listener, which it tells of, is shut down.
 func serve(listening chan<- int, answer func(fd int, buffer []byte) error) error {

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/warren-mesh/warren/bench/policy/cluster"
 	"github.com/warren-mesh/warren/e2e/lab"
 	"github.com/warren-mesh/warren/internal/podnet"
@@ -141,12 +143,19 @@ func rulesOf(policies int, client, server *lab.Pod) policy.Ruleset {
 // perNamespace is how many policies the two pods' namespace has.
 const perNamespace = 10
 
-// onCPU has f done in a host, on one processor: each end has its own where there are two.
-func onCPU(h *lab.Host, end int, f func() error) error {
+// onCPU has f done in a host, on one processor: each end has its own where there are two. What its thread uses is added up.
+func onCPU(h *lab.Host, end int, used *float64, f func() error) error {
 	return h.Do(func() error {
 		if err := pin(end % runtime.NumCPU()); err != nil {
 			return err
 		}
-		return f()
+		before, err := usage(unix.RUSAGE_THREAD)
+		if err != nil {
+			return err
+		}
+		err = f()
+		after, usageErr := usage(unix.RUSAGE_THREAD)
+		*used = after.all - before.all
+		return errors.Join(err, usageErr)
 	})
 }

@@ -14,19 +14,22 @@ import (
 	"github.com/warren-mesh/warren/bench/report"
 )
 
-// least is what throughput and connections are held to, against none.
-const least = 0.95
+// What throughput and connections are held to, against none: the least rate, and the most that one may cost.
+const (
+	leastRate = 0.95
+	mostUsed  = 1.05
+)
 
-// load is what is sent between two pods of one node. It returns how much was done a second.
+// load is what is sent between two pods of one node. used is the unit of the processor time.
 type load struct {
-	metric, unit, scale string
-	run                 func(ctx context.Context, s *side, d time.Duration) (float64, error)
+	metric, unit, scale, used string
+	run                       func(ctx context.Context, s *side, d time.Duration) (sample, error)
 }
 
 var loads = []load{
-	{"TCP", "Gb/s", "1 stream", stream},
-	{"TCP round trips", "k/s", "64 bytes, one connection", roundTrips},
-	{"connections", "k/s", "one after the other, 64 bytes there and back", connections},
+	{"TCP", "Gb/s", "1 stream", "µs/Gb", stream},
+	{"TCP round trips", "1/s", "64 bytes, one connection", "µs", roundTrips},
+	{"connections", "1/s", "one after the other, 64 bytes there and back", "µs", connections},
 }
 
 // measurePackets measures each load on every node in turn, every second round backwards.
@@ -36,7 +39,7 @@ func measurePackets(ctx context.Context, o options, r *report.Report, progress i
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	found := map[string]map[int][]float64{}
+	found := map[string]map[int][]sample{}
 	for round := range o.packetRounds {
 		order := slices.Clone(s.all)
 		if round%2 == 1 {
@@ -50,10 +53,10 @@ func measurePackets(ctx context.Context, o options, r *report.Report, progress i
 					return fmt.Errorf("%s with %d policies: %w", l.metric, one.policies, err)
 				}
 				if found[l.metric] == nil {
-					found[l.metric] = map[int][]float64{}
+					found[l.metric] = map[int][]sample{}
 				}
 				found[l.metric][one.policies] = append(found[l.metric][one.policies], done)
-				fmt.Fprintf(progress, "  %.3g", done)
+				fmt.Fprintf(progress, "  %.3g", done.rate)
 			}
 			fmt.Fprintln(progress, "", l.unit)
 		}
@@ -65,22 +68,28 @@ func measurePackets(ctx context.Context, o options, r *report.Report, progress i
 }
 
 // compare holds each number of policies against none, and none against a node without a table.
-func compare(l load, found map[int][]float64, policies []int) (all []report.Metric) {
-	metric := func(n, against int, what string, bar *report.Bar) {
-		all = append(all, report.Metric{
-			Metric: l.metric, Unit: l.unit, Scale: fmt.Sprintf("%s, %d policies", l.scale, n), Against: what, Bar: bar,
-			Samples: report.Samples{Value: found[n], Baseline: found[against]},
-		})
+func compare(l load, found map[int][]sample, policies []int) (all []report.Metric) {
+	metric := func(name, unit string, of func(sample) float64, n, against int, what string, bar *report.Bar) {
+		m := report.Metric{Metric: name, Unit: unit, Scale: fmt.Sprintf("%s, %d policies", l.scale, n), Against: what, Bar: bar}
+		for i := range found[n] {
+			m.Samples.Value = append(m.Samples.Value, of(found[n][i]))
+			m.Samples.Baseline = append(m.Samples.Baseline, of(found[against][i]))
+		}
+		all = append(all, m)
 	}
-	metric(0, noTable, "--policy=false", nil)
-	for _, n := range policies {
-		metric(n, 0, "0 policies", &report.Bar{AtLeast: least})
+	for _, n := range append([]int{0}, policies...) {
+		against, what, rate, used := 0, "0 policies", &report.Bar{AtLeast: leastRate}, &report.Bar{AtMost: mostUsed}
+		if n == 0 {
+			against, what, rate, used = noTable, "--policy=false", nil, nil
+		}
+		metric(l.metric, l.unit, func(s sample) float64 { return s.rate }, n, against, what, rate)
+		metric(l.metric+", processor time", l.used, func(s sample) float64 { return s.used }, n, against, what, used)
 	}
 	return all
 }
 
 // stream is the bytes that arrive by one TCP stream, in Gb/s.
-func stream(ctx context.Context, s *side, d time.Duration) (float64, error) {
+func stream(ctx context.Context, s *side, d time.Duration) (sample, error) {
 	var arrived atomic.Int64
 	answer := func(fd int, buffer []byte) error {
 		n, err := unix.Read(fd, buffer)
@@ -90,8 +99,7 @@ func stream(ctx context.Context, s *side, d time.Duration) (float64, error) {
 		arrived.Add(int64(max(n, 0)))
 		return err
 	}
-	began := time.Now()
-	_, err := s.exchange(ctx, answer, func(until time.Time) (int, error) {
+	done, err := s.exchange(ctx, answer, func(until time.Time) (int, error) {
 		fd, err := s.connect()
 		if err != nil {
 			return 0, err
@@ -105,12 +113,12 @@ func stream(ctx context.Context, s *side, d time.Duration) (float64, error) {
 		}
 		return 0, nil
 	}, d)
-	return float64(arrived.Load()) * 8 / 1e9 / time.Since(began).Seconds(), err
+	return done.sample(float64(arrived.Load()) * 8 / 1e9), err
 }
 
-// roundTrips is how many thousand messages a second come back on one connection.
-func roundTrips(ctx context.Context, s *side, d time.Duration) (float64, error) {
-	count, err := s.exchange(ctx, echo, func(until time.Time) (count int, err error) {
+// roundTrips is how many messages a second come back on one connection.
+func roundTrips(ctx context.Context, s *side, d time.Duration) (sample, error) {
+	done, err := s.exchange(ctx, echo, func(until time.Time) (count int, err error) {
 		fd, err := s.connect()
 		if err != nil {
 			return 0, err
@@ -124,12 +132,12 @@ func roundTrips(ctx context.Context, s *side, d time.Duration) (float64, error) 
 		}
 		return count, nil
 	}, d)
-	return float64(count) / 1000 / d.Seconds(), err
+	return done.sample(float64(done.count)), err
 }
 
-// connections is how many thousand a second are made, used once and ended.
-func connections(ctx context.Context, s *side, d time.Duration) (float64, error) {
-	count, err := s.exchange(ctx, echo, func(until time.Time) (count int, err error) {
+// connections is how many a second are made, used once and ended.
+func connections(ctx context.Context, s *side, d time.Duration) (sample, error) {
+	done, err := s.exchange(ctx, echo, func(until time.Time) (count int, err error) {
 		for time.Now().Before(until) {
 			fd, err := s.connect()
 			if err != nil {
@@ -142,5 +150,5 @@ func connections(ctx context.Context, s *side, d time.Duration) (float64, error)
 		}
 		return count, nil
 	}, d)
-	return float64(count) / 1000 / d.Seconds(), err
+	return done.sample(float64(done.count)), err
 }

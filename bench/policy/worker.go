@@ -54,7 +54,7 @@ func ask(ctx context.Context, task string, a, b int) (figures, error) {
 	worker := exec.CommandContext(ctx, self, workerCommand, task, strconv.Itoa(a), strconv.Itoa(b)) //nolint:gosec // this program
 	worker.Env = append(os.Environ(), agentLike...)
 	worker.Stderr = os.Stderr
-	worker.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
+	worker.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	out, err := worker.Output()
 	if err != nil {
 		return nil, fmt.Errorf("%s of %d: %w", task, a, err)
