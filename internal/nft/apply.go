@@ -148,7 +148,7 @@ func (c *Conn) verify(want *Table, changed []setDifference) error {
 		}
 		count, err := c.count(want, &e.set)
 		if err != nil {
-			return err
+			return c.afresh(err)
 		}
 		if count != e.size {
 			return fmt.Errorf("set %s holds %d elements of %d", e.set.Name, count, e.size)

@@ -10,7 +10,7 @@ import (
 
 // answer is one message of a datagram, filled up to where the next begins.
 func answer(kind uint16, sequence uint32, body ...byte) []byte {
-	out := binary.NativeEndian.AppendUint32(nil, uint32(unix.SizeofNlMsghdr+len(body))) //nolint:gosec // a test's own
+	out := binary.NativeEndian.AppendUint32(nil, uint32(unix.SizeofNlMsghdr+len(body)))
 	out = binary.NativeEndian.AppendUint16(out, kind)
 	out = binary.NativeEndian.AppendUint16(out, 0)
 	out = binary.NativeEndian.AppendUint32(out, sequence)
@@ -20,7 +20,7 @@ func answer(kind uint16, sequence uint32, body ...byte) []byte {
 
 func TestAnswers(t *testing.T) {
 	const set = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWSETELEM
-	number := func(n int32) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(n)) } //nolint:gosec // its bits are meant
+	number := func(n int32) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(n)) }
 	join := func(all ...[]byte) (out []byte) {
 		for _, one := range all {
 			out = append(out, one...)
