@@ -92,7 +92,7 @@ func (o *options) Validate() error {
 		errs = append(errs, errors.New("network namespaces and nftables need root"))
 	}
 	if o.brief { // enough to see that everything works
-		o.pods, o.policies, o.rounds, o.events, o.changes = []int{1000, 2000}, []int{100, 1000}, 1, 20, 10
+		o.pods, o.policies, o.rounds, o.events, o.changes = []int{1000, 2000}, []int{100, 1000}, 1, 10, 10
 		o.packetRounds, o.duration, o.agentPods = 1, 200*time.Millisecond, 0
 	}
 	return errors.Join(errs...)
