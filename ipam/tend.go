@@ -107,9 +107,12 @@ func (l Ledger) recover(w *Work, t Tenancy) {
 }
 
 // MeshBlocks are the blocks of which the node has its mesh addresses, one of each family.
-func (l Ledger) MeshBlocks() []Block {
+func (l Ledger) MeshBlocks() []Block { return MeshBlocks(l.Own()) }
+
+// MeshBlocks are those of a node's blocks, in the order of Believe, of which it has its mesh addresses: one of each family.
+func MeshBlocks(held []Block) []Block {
 	var mesh []Block
-	for _, b := range l.Own() {
+	for _, b := range held {
 		if b.MeshAddress && !slices.ContainsFunc(mesh, sameFamily(b)) {
 			mesh = append(mesh, b)
 		}

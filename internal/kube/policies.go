@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -48,18 +49,19 @@ type PolicyChange struct {
 type Policies struct {
 	pods          *heard[policy.Pod]
 	namespaces    *heard[policy.Namespace]
-	nodes         *heard[policy.Node]
+	nodes         *labelledNodes
 	policies      *heard[*networkingv1.NetworkPolicy]
 	clusterPolicy *heard[clusterPolicy]
 
 	watches []*watch
-	// optional is that of ClusterNetworkPolicies, whose kind need not be served, and labelled that of Nodes, which begins with the first policy
-	// that names any.
-	optional, labelled *watch
-	needNodes          chan struct{}
-	needNodesOnce      sync.Once
-	failure            *lastFailure
-	running            sync.WaitGroup
+	// optional is that of ClusterNetworkPolicies, whose kind need not be served, and labelled are those of what is known of Nodes, which begin
+	// with the first policy that names any.
+	optional      *watch
+	labelled      []*watch
+	needNodes     chan struct{}
+	needNodesOnce sync.Once
+	failure       *lastFailure
+	running       sync.WaitGroup
 }
 
 // errNoClusterPolicies never leaves this package: a cluster without them has none.
@@ -67,7 +69,7 @@ var errNoClusterPolicies = errors.New("the API server has no ClusterNetworkPolic
 
 func newPolicies() *Policies {
 	return &Policies{
-		pods: newHeard(equalPods), namespaces: newHeard(equalNamespaces), nodes: newHeard(equalNodes),
+		pods: newHeard(equalPods), namespaces: newHeard(equalNamespaces), nodes: newLabelledNodes(),
 		policies: newHeard(equalNetworkPolicies), clusterPolicy: newHeard(equalClusterPolicies), needNodes: make(chan struct{}),
 	}
 }
@@ -86,17 +88,19 @@ func (c *Client) WatchPolicies(ctx context.Context, changed func()) *Policies {
 	p.optional = newWatch("ClusterNetworkPolicies", c.listClusterPolicies(), &unstructured.Unstructured{},
 		newMirror(changed, p.setClusterPolicy, p.clusterPolicy.remove))
 	p.optional.unserved = errNoClusterPolicies
-	p.labelled = newWatch("Nodes by their labels", c.listLabelled(), &labelledNode{}, newMirror(changed, p.setNode, p.nodes.remove))
+	p.labelled = p.nodes.watches(c, changed)
 	for _, watch := range append(p.watches, p.optional) {
 		p.running.Go(func() { watch.run(ctx) })
 	}
-	p.running.Go(func() {
-		select {
-		case <-p.needNodes:
-			p.labelled.run(ctx)
-		case <-ctx.Done():
-		}
-	})
+	for _, watch := range p.labelled {
+		p.running.Go(func() {
+			select {
+			case <-p.needNodes:
+				watch.run(ctx)
+			case <-ctx.Done():
+			}
+		})
+	}
 	p.running.Go(func() {
 		if p.WaitForSync(ctx) == nil {
 			changed() // an empty cluster syncs without any other change
@@ -115,7 +119,7 @@ func (p *Policies) Synced() bool {
 			return false
 		}
 	}
-	return p.optional.settled() && (!p.wantsNodes() || p.labelled.hasSynced())
+	return p.optional.settled() && (!p.wantsNodes() || !slices.ContainsFunc(p.labelled, func(w *watch) bool { return !w.hasSynced() }))
 }
 
 // WaitForSync returns when Synced is true. It fails when ctx ends, with what is in the way.
@@ -125,9 +129,12 @@ func (p *Policies) WaitForSync(ctx context.Context) error {
 			return fmt.Errorf("reading %s: %w", watch.what, errors.Join(err, p.failure.get()))
 		}
 	}
-	if p.wantsNodes() {
-		if err := p.labelled.wait(ctx); err != nil {
-			return fmt.Errorf("reading %s: %w", p.labelled.what, errors.Join(err, p.failure.get()))
+	if !p.wantsNodes() {
+		return nil
+	}
+	for _, watch := range p.labelled {
+		if err := watch.wait(ctx); err != nil {
+			return fmt.Errorf("reading %s: %w", watch.what, errors.Join(err, p.failure.get()))
 		}
 	}
 	return nil
@@ -156,7 +163,7 @@ func (p *Policies) Changes() []PolicyChange {
 		return &changes[len(changes)-1]
 	}
 	take(p.namespaces, NamespaceKind, add, func(c *PolicyChange, n policy.Namespace) { c.NamespaceIs = &n })
-	take(p.nodes, NodeKind, add, func(c *PolicyChange, n policy.Node) { c.Node = &n })
+	take(p.nodes.heard, NodeKind, add, func(c *PolicyChange, n policy.Node) { c.Node = &n })
 	take(p.pods, PodKind, add, func(c *PolicyChange, pod policy.Pod) { c.Pod = &pod })
 	take(p.policies, NetworkPolicyKind, add, func(c *PolicyChange, o *networkingv1.NetworkPolicy) { c.Policy = o })
 	take(p.clusterPolicy, ClusterPolicyKind, add, func(c *PolicyChange, o clusterPolicy) {
@@ -196,8 +203,6 @@ func (p *Policies) setPod(o *seenPod) bool {
 func (p *Policies) setNamespace(o *metav1.PartialObjectMetadata) bool {
 	return p.namespaces.set(keyOf(o), seeNamespace(o))
 }
-
-func (p *Policies) setNode(o *labelledNode) bool { return p.nodes.set(keyOf(o), o.node) }
 
 func (p *Policies) setPolicy(o *networkingv1.NetworkPolicy) bool {
 	return p.policies.set(keyOf(o), seeNetworkPolicy(o))
