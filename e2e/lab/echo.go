@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
 )
 
-// EchoPort is where every node and pod sends back what it is sent, over TCP and UDP (RFC 862).
+// EchoPort is where every node and pod sends back what it is sent, over TCP and UDP (RFC 862), and over SCTP.
 const EchoPort = 7
 
 // maxDatagram is the largest UDP payload there is, in bytes.
@@ -26,29 +27,53 @@ type echo struct {
 
 func (h *Host) serveEcho() (*echo, error) {
 	e := &echo{}
-	address := fmt.Sprintf(":%d", EchoPort)
+	if err := e.serve(h, EchoPort); err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	return e, nil
+}
+
+// EchoAlso has the host answer on another port, too.
+func (h *Host) EchoAlso(port uint16) error { return h.echo.serve(h, port) }
+
+func (e *echo) serve(h *Host, port uint16) error {
+	err := e.serveStreams(h, port)
+	if err == nil {
+		err = e.serveDatagrams(h, port)
+	}
+	if err == nil {
+		err = e.serveSCTP(h, port)
+	}
+	if err != nil {
+		return fmt.Errorf("serving echo: %w", err)
+	}
+	return nil
+}
+
+func (e *echo) serveStreams(h *Host, port uint16) error {
 	for _, network := range []string{"tcp4", "tcp6"} {
-		l, err := h.Listen(network, address)
+		l, err := h.Listen(network, fmt.Sprintf(":%d", port))
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("serving echo: %w", err), e.Close())
+			return err
 		}
 		e.keep(l)
 		go e.accept(l)
 	}
+	return nil
+}
+
+func (e *echo) serveDatagrams(h *Host, port uint16) error {
 	for _, network := range []string{"udp4", "udp6"} {
-		c, err := h.ListenPacket(network, address)
+		c, err := h.ListenPacket(network, fmt.Sprintf(":%d", port))
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("serving echo: %w", err), e.Close())
+			return err
 		}
 		e.keep(c)
-		if err := enlarge(c); err != nil {
-			return nil, errors.Join(fmt.Errorf("serving echo: %w", err), e.Close())
-		}
-		if err := answer(network, c); err != nil {
-			return nil, errors.Join(fmt.Errorf("serving echo: %w", err), e.Close())
+		if err := errors.Join(enlarge(c), answer(network, c, func(sent []byte) []byte { return sent })); err != nil {
+			return err
 		}
 	}
-	return e, nil
+	return nil
 }
 
 func (e *echo) accept(l net.Listener) {
@@ -65,9 +90,9 @@ func (e *echo) accept(l net.Listener) {
 	}
 }
 
-// answer sends datagrams back from the address that they were sent to: a node has several.
-func answer(network string, c net.PacketConn) error {
-	if network == "udp4" {
+// answer sends replies, where there are any, from the address that was sent to: a node has several.
+func answer(network string, c net.PacketConn, reply func([]byte) []byte) error {
+	if strings.HasPrefix(network, "udp4") || strings.HasPrefix(network, "ip4") {
 		p := ipv4.NewPacketConn(c)
 		if err := p.SetControlMessage(ipv4.FlagDst, true); err != nil {
 			return err
@@ -79,8 +104,11 @@ func answer(network string, c net.PacketConn) error {
 				if errors.Is(err, net.ErrClosed) {
 					return
 				}
-				if err == nil {
-					_, _ = p.WriteTo(buffer[:n], &ipv4.ControlMessage{Src: cm.Dst}, from) // lost, as datagrams are
+				if err != nil {
+					continue
+				}
+				if answer := reply(buffer[:n]); answer != nil {
+					_, _ = p.WriteTo(answer, &ipv4.ControlMessage{Src: cm.Dst}, from) // lost, as datagrams are
 				}
 			}
 		}()
@@ -97,8 +125,11 @@ func answer(network string, c net.PacketConn) error {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			if err == nil {
-				_, _ = p.WriteTo(buffer[:n], &ipv6.ControlMessage{Src: cm.Dst}, from) // lost, as datagrams are
+			if err != nil {
+				continue
+			}
+			if answer := reply(buffer[:n]); answer != nil {
+				_, _ = p.WriteTo(answer, &ipv6.ControlMessage{Src: cm.Dst}, from) // lost, as datagrams are
 			}
 		}
 	}()

@@ -115,6 +115,10 @@ func (l *Lab) startSwitch() error {
 	if err := root.Do(func() error { return makeSwitch(l.options) }); err != nil {
 		return err
 	}
+	if root.echo, err = root.serveEcho(); err != nil {
+		return err
+	}
+	l.closers.add(root.echo)
 	l.mu.Lock()
 	l.root, l.initID = root, id
 	l.mu.Unlock()

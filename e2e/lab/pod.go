@@ -110,6 +110,11 @@ func (p *Pod) start(ctx context.Context, o PodOptions, attach func(context.Conte
 		return err
 	}
 	l.closers.add(p.ns)
+	if o.Before != nil {
+		if err := o.Before(p); err != nil {
+			return err
+		}
+	}
 	if err := attach(ctx, p); err != nil {
 		return err
 	}

@@ -28,6 +28,8 @@ type PodOptions struct {
 	Ports               []corev1.ContainerPort
 	// Asks are what the runtime asks the plugins for, by the capabilities of the configuration.
 	Asks map[string]any
+	// Before runs when the pod has its namespaces, and no network yet.
+	Before func(*Pod) error
 }
 
 // ErrAPIServerAway says that a pod is not started, or goes unnoticed, because the API server is stopped.

@@ -18,48 +18,81 @@ import (
 // reachPatience is how long Reach tries where the context ends no earlier.
 const reachPatience = 5 * time.Second
 
-// Reach sends size random bytes to the echo service of another host and compares what comes back. proto is "tcp" or
-// "udp". A datagram is sent again every second: to be lost is no error as such, to be lost each time is.
+// Reach sends size random bytes to the echo service of another host and compares what comes back. proto is "tcp", "udp" or
+// "sctp", of which [SCTPSockets] says more. A datagram is sent again every second: to be lost is no error as such, to be lost each time is.
 func (h *Host) Reach(ctx context.Context, to netip.Addr, proto string, size int) error {
 	return h.ReachPort(ctx, netip.AddrPortFrom(to, EchoPort), proto, size)
 }
 
 // ReachPort is Reach for an echo service that is behind another address and port, as a Service is.
 func (h *Host) ReachPort(ctx context.Context, to netip.AddrPort, proto string, size int) error {
-	return h.reach(ctx, to, proto, size, time.Second)
+	return h.ReachFrom(ctx, netip.Addr{}, to, proto, size)
+}
+
+// ReachFrom is ReachPort by one of the host's addresses.
+func (h *Host) ReachFrom(ctx context.Context, from netip.Addr, to netip.AddrPort, proto string, size int) error {
+	return h.reach(ctx, attempt{from, to, proto, time.Second}, size)
 }
 
 // ReachOnce is Reach by one datagram that is not sent again: to be lost is an error.
 func (h *Host) ReachOnce(ctx context.Context, to netip.Addr, size int) error {
-	return h.reach(ctx, netip.AddrPortFrom(to, EchoPort), "udp", size, 2*pace.Scale(reachPatience))
+	return h.reach(ctx, attempt{to: netip.AddrPortFrom(to, EchoPort), proto: "udp", again: 2 * pace.Scale(reachPatience)}, size)
 }
 
-// reach sends a datagram again as often as it was not answered for so long.
-func (h *Host) reach(ctx context.Context, to netip.AddrPort, proto string, size int, again time.Duration) error {
+// attempt is one to reach an echo service. A datagram is sent again as often as it was not answered for so long.
+type attempt struct {
+	// from is invalid where the kernel is to choose.
+	from  netip.Addr
+	to    netip.AddrPort
+	proto string
+	again time.Duration
+}
+
+func (h *Host) reach(ctx context.Context, a attempt, size int) error {
 	ctx, cancel := context.WithTimeout(ctx, pace.Scale(reachPatience))
 	defer cancel()
-	if err := h.exchange(ctx, to, proto, size, again); err != nil {
-		return fmt.Errorf("%s: reaching %s with %d bytes of %s: %w", h.Name, to, size, proto, err)
+	if err := h.exchange(ctx, a, size); err != nil {
+		return fmt.Errorf("%s: reaching %s with %d bytes of %s: %w", h.Name, a.to, size, a.proto, err)
 	}
 	return nil
 }
 
-func (h *Host) exchange(ctx context.Context, to netip.AddrPort, proto string, size int, again time.Duration) error {
+func (h *Host) exchange(ctx context.Context, a attempt, size int) error {
 	sent := make([]byte, size)
 	if _, err := rand.Read(sent); err != nil {
 		return err
 	}
-	conn, err := h.Dial(ctx, proto, to.String())
+	if a.proto == "sctp" {
+		return h.exchangeSCTP(ctx, a.from, a.to, sent)
+	}
+	conn, err := h.dialFrom(ctx, a.from, a.to, a.proto)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if proto == "udp" {
-		return exchangeDatagram(ctx, conn, sent, again)
+	if a.proto == "udp" {
+		return exchangeDatagram(ctx, conn, sent, a.again)
 	}
 	return exchangeBytes(conn, sent)
+}
+
+// dialFrom is Dial by an address, or, where that is invalid, by the one that the kernel takes.
+func (h *Host) dialFrom(ctx context.Context, from netip.Addr, to netip.AddrPort, proto string) (conn net.Conn, err error) {
+	dialer := net.Dialer{FallbackDelay: -1} // all on this thread
+	switch source := netip.AddrPortFrom(from, 0); {
+	case !from.IsValid():
+	case proto == "udp":
+		dialer.LocalAddr = net.UDPAddrFromAddrPort(source)
+	default:
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(source)
+	}
+	err = h.Do(func() error {
+		conn, err = dialer.DialContext(ctx, proto, to.String())
+		return err
+	})
+	return conn, err
 }
 
 // exchangeBytes writes and reads at the same time: what does not fit into the buffers would stop both ends else.

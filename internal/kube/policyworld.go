@@ -9,7 +9,7 @@ import (
 // World is what is known now, of the pods that keep wants; nil wants all. It is made for one question: with 100,000 pods it takes some 15 MiB.
 func (p *Policies) World(keep func(policy.Pod) bool) policy.World {
 	w := policy.World{
-		Pods: known(p.pods, keep), Namespaces: known(p.namespaces, nil), Nodes: known(p.nodes, nil), Policies: known(p.policies, nil),
+		Pods: known(p.pods, keep), Namespaces: known(p.namespaces, nil), Nodes: known(p.nodes.heard, nil), Policies: known(p.policies, nil),
 	}
 	for _, c := range known(p.clusterPolicy, func(c clusterPolicy) bool { return c.read != nil }) {
 		w.ClusterPolicies = append(w.ClusterPolicies, c.read)

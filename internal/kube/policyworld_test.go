@@ -24,7 +24,7 @@ func TestWorld(t *testing.T) {
 	p := newPolicies()
 	heardPods(p, 3)
 	p.namespaces.set("n0", policy.Namespace{Name: "n0"})
-	p.nodes.set("a", policy.Node{Name: "a"})
+	p.nodes.heard.set("a", policy.Node{Name: "a"})
 	p.policies.set("n0/p", &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "n0", Name: "p"}})
 	p.clusterPolicy.set("unreadable", clusterPolicy{problem: "no"})
 	if p.Previewed() {
