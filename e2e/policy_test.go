@@ -2,13 +2,10 @@ package e2e
 
 import (
 	"context"
-	"fmt"
-	"net/netip"
+	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +16,31 @@ import (
 
 	"github.com/warren-mesh/warren/e2e/lab"
 )
+
+// TestPolicies: who reaches whom, by TCP, UDP, SCTP and ICMP, over IPv4 and IPv6, on the same node and over the mesh. All is in one lab.
+func TestPolicies(t *testing.T) {
+	ctx := t.Context()
+	s := policyScene(ctx, t)
+	t.Logf("SCTP by sockets: %v", lab.SCTPSockets())
+	group := func(name string, run func(context.Context, *testing.T)) {
+		t.Run(name, func(t *testing.T) {
+			start := time.Now()
+			defer s.deletePolicies(t.Context(), t)
+			run(testContext(t), t)
+			t.Logf("%s: %s", name, time.Since(start).Round(time.Second))
+		})
+	}
+	group("NetworkPolicy", func(ctx context.Context, t *testing.T) { s.runAll(ctx, t, networkPolicies) })
+	group("ClusterNetworkPolicy", func(ctx context.Context, t *testing.T) { s.runAll(ctx, t, clusterPolicies) })
+	group("nodes", s.policyNodes)
+	group("services", s.policyServices)
+	group("paths", s.policyPaths)
+	group("changes", s.policyChanges)
+	group("lives", s.policyLives)
+	group("first instant", s.policyFirstInstant)
+	group("bad input", s.policyBadInput)
+	group("reboot", s.policyReboot)
+}
 
 // policyNamespaces are those of policyPods.
 const policyNamespaces = `
@@ -31,16 +53,19 @@ kind: Namespace
 metadata: {name: z, labels: {team: z}}
 `
 
-// policyPods are by their names, which are their label "app", too.
-var policyPods = []struct{ name, namespace, node string }{
-	{"a", "x", "n1"}, {"b", "x", "n1"}, {"c", "x", "n2"}, {"d", "z", "n2"}, {"e", "z", "n3"},
+// policyPods are by their names, which are their label "app", too. Some have the label "role". Their port "echo" is not the same everywhere.
+var policyPods = []struct {
+	name, namespace, node, role string
+	echo                        int32
+}{
+	{"a", "x", "n1", "front", 7}, {"b", "x", "n1", "back", 7}, {"c", "x", "n2", "", 8}, {"d", "z", "n2", "front", 7}, {"e", "z", "n3", "", 8},
 }
 
 // policyScene is three nodes that enforce policies, with policyPods.
 func policyScene(ctx context.Context, t *testing.T) *scene {
 	t.Helper()
 	options := lab.Options{
-		Nodes: 3, PodFamilies: lab.Dual, UnderlayFamilies: lab.IPv4, NoAgents: true,
+		Nodes: 3, PodFamilies: lab.Dual, UnderlayFamilies: lab.Dual, NoAgents: true,
 		Manifests: []string{"../manifests/base", clusterPolicyCRD(t)},
 	}
 	s := &scene{Lab: lab.New(t, options)}
@@ -56,21 +81,44 @@ func policyScene(ctx context.Context, t *testing.T) *scene {
 	return s
 }
 
+// addPolicyPod adds a pod that answers on two ports.
 func (s *scene) addPolicyPod(ctx context.Context, t *testing.T, node, namespace, name string) *lab.Pod {
 	t.Helper()
-	pod, err := s.Node(node).AddPodLike(ctx, lab.PodOptions{
-		Namespace: namespace, Name: name, Labels: map[string]string{"app": name},
-		Ports: []corev1.ContainerPort{{Name: "echo", ContainerPort: lab.EchoPort}},
-	})
+	pod, err := s.Node(node).AddPodLike(ctx, policyPod(namespace, name))
+	if err == nil {
+		err = pod.EchoAlso(otherPort)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	return pod
 }
 
-// clusterPolicyCRD is the file of the CustomResourceDefinition of ClusterNetworkPolicies, in the module's own folder.
+func policyPod(namespace, name string) lab.PodOptions {
+	labels, echo := map[string]string{"app": name}, int32(lab.EchoPort)
+	for _, p := range policyPods {
+		if p.name == name && p.role != "" {
+			labels["role"] = p.role
+		}
+		if p.name == name {
+			echo = p.echo
+		}
+	}
+	return lab.PodOptions{
+		Namespace: namespace, Name: name, Labels: labels, Ports: []corev1.ContainerPort{
+			{Name: "echo", ContainerPort: echo}, {Name: "talk", Protocol: corev1.ProtocolUDP, ContainerPort: lab.EchoPort},
+			{Name: "signal", Protocol: corev1.ProtocolSCTP, ContainerPort: lab.EchoPort},
+		},
+	}
+}
+
+// clusterPolicyCRD is the file of the CustomResourceDefinition of ClusterNetworkPolicies: the named one or, without a name, that in the module's
+// own folder.
 func clusterPolicyCRD(t *testing.T) string {
 	t.Helper()
+	if file := os.Getenv("WARREN_CLUSTER_POLICY_CRD"); file != "" {
+		return file
+	}
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/network-policy-api").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -78,86 +126,62 @@ func clusterPolicyCRD(t *testing.T) string {
 	return filepath.Join(strings.TrimSpace(string(out)), "config/crd/experimental/policy.networking.k8s.io_clusternetworkpolicies.yaml")
 }
 
-// knock is one attempt to reach a pod.
-type knock struct {
-	from, to string
-	proto    string
-	address  netip.Addr
-}
-
-func (p knock) String() string {
-	return fmt.Sprintf("%s>%s/%s %s", p.from, p.to, p.proto, p.address)
-}
-
-// denied says whether one of the patterns is of it: "a>b", "a>b/udp", "*>b", "a>*".
-func (p knock) denied(patterns []string) bool {
-	return slices.ContainsFunc(patterns, func(pattern string) bool {
-		pair, proto, _ := strings.Cut(pattern, "/")
-		from, to, _ := strings.Cut(pair, ">")
-		return (from == "*" || from == p.from) && (to == "*" || to == p.to) && (proto == "" || proto == p.proto)
-	})
-}
-
-// probeTimeout is how long an attempt waits for an answer.
-const probeTimeout = 700 * time.Millisecond
-
-// wrong are the attempts of all pods to all others whose outcome is not as it should be.
-func (s *scene) wrong(ctx context.Context, denied []string) []string {
-	var running sync.WaitGroup
-	var mu sync.Mutex
-	var wrong []string
-	for _, from := range s.Pods() {
-		for _, to := range s.Pods() {
-			for _, address := range to.Addresses {
-				for _, proto := range []string{"tcp", "udp"} {
-					p := knock{from.Name, to.Name, proto, address}
-					if from == to {
-						continue
-					}
-					running.Go(func() {
-						ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-						defer cancel()
-						err := from.Reach(ctx, address, proto, 100)
-						if (err != nil) != p.denied(denied) {
-							mu.Lock()
-							defer mu.Unlock()
-							wrong = append(wrong, fmt.Sprintf("%s: %v", p, err))
-						}
-					})
-				}
-			}
-		}
-	}
-	running.Wait()
-	slices.Sort(wrong)
-	return wrong
-}
-
-// reach wants all pods to reach all others but those that are denied.
-func (s *scene) reach(ctx context.Context, t *testing.T, denied ...string) {
-	t.Helper()
-	eventually(ctx, t, 10*time.Second, func() error {
-		if wrong := s.wrong(ctx, denied); len(wrong) > 0 {
-			return fmt.Errorf("denied should be %q, and wrong is:\n%s", denied, strings.Join(wrong, "\n"))
-		}
-		return nil
-	})
-}
-
-// policyCase is policies and whom they keep from whom.
+// policyCase is policies and whom they keep from whom, among all pods or those that are named. What begins with $ in the policies is an
+// address, or the network, of somebody: [scene.addressed].
 type policyCase struct {
 	name, policies string
 	denied         []string
+	among          []string
+}
+
+func (s *scene) runAll(ctx context.Context, t *testing.T, cases []policyCase) {
+	t.Helper()
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) { s.run(ctx, t, c) })
+	}
 }
 
 // run applies the case's policies, looks, and takes them away.
 func (s *scene) run(ctx context.Context, t *testing.T, c policyCase) {
 	t.Helper()
-	if err := s.Cluster().Apply(ctx, []byte(c.policies)); err != nil {
+	defer s.deletePolicies(ctx, t)
+	s.apply(ctx, t, c.policies)
+	s.reachAmong(ctx, t, c.among, c.denied)
+}
+
+func (s *scene) apply(ctx context.Context, t *testing.T, manifest string) {
+	t.Helper()
+	if err := s.Cluster().Apply(ctx, []byte(s.addressed(manifest))); err != nil {
 		t.Fatal(err)
 	}
-	s.reach(ctx, t, c.denied...)
-	s.deletePolicies(ctx, t)
+}
+
+// addressed puts addresses in: $a4 and $a6 are those of a pod, $n14 and $n16 of a node, $mesh14 and $mesh16 its mesh addresses, $net14 and
+// $net16 its pod CIDRs, and $out4 and $out6 those of who is outside.
+func (s *scene) addressed(manifest string) string {
+	var pairs []string
+	add := func(name string, is4 bool, value string) {
+		family := "6"
+		if is4 {
+			family = "4"
+		}
+		pairs = append(pairs, "$"+name+family, value)
+	}
+	for _, h := range append(lab.PodHosts(s.Pods()), append(lab.NodeHosts(s.Nodes()), s.outside())...) {
+		for _, a := range h.Addresses {
+			add(h.Name, a.Is4(), a.String())
+		}
+	}
+	for _, n := range s.Nodes() {
+		number := strings.TrimPrefix(n.Name, "n")
+		for _, p := range n.PodCIDRs {
+			add("net"+number, p.Addr().Is4(), p.String())
+		}
+		for _, a := range n.MeshAddresses {
+			add("mesh"+number, a.Is4(), a.String())
+		}
+	}
+	return strings.NewReplacer(pairs...).Replace(manifest)
 }
 
 func (s *scene) deletePolicies(ctx context.Context, t *testing.T) {

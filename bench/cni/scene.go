@@ -45,7 +45,7 @@ func newScene(ctx context.Context, root string, out io.Writer) (*scene, error) {
 	if err := errors.Join(os.MkdirAll(base, 0o750), os.Setenv("XDG_RUNTIME_DIR", base)); err != nil {
 		return nil, err
 	}
-	s.lab, err = lab.Start(ctx, lab.Options{Name: "bench-cni", Nodes: 1, NodeMask4: 20, Policy: true, Out: out})
+	s.lab, err = lab.Start(ctx, lab.Options{Name: "bench-cni", Nodes: 1, NodeMask4: 20, Out: out})
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ type apiScene struct {
 const writers = 16
 
 func newAPIScene(ctx context.Context, pods int, out io.Writer) (*apiScene, error) {
-	l, err := lab.Start(ctx, lab.Options{Name: "bench-policy-agent", Nodes: 1, PodFamilies: lab.Dual, Policy: true, NoAgents: true, Out: out})
+	l, err := lab.Start(ctx, lab.Options{Name: "bench-policy-agent", Nodes: 1, PodFamilies: lab.Dual, NoAgents: true, Out: out})
 	if err != nil {
 		return nil, err
 	}

@@ -54,8 +54,6 @@ type Options struct {
 	ListenPort uint16
 	// NoPolicy is the agents' --policy=false. Otherwise they enforce policies, which is their default.
 	NoPolicy bool
-	// Policy says what is so without it.
-	Policy bool
 	// AgentArgs go to every agent.
 	AgentArgs []string
 	// UnderlayMTU is in bytes; 0 is 1500.

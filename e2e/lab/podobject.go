@@ -67,6 +67,12 @@ func (p *Pod) register(ctx context.Context, o PodOptions) error {
 	return nil
 }
 
+// Schedule makes a Pod object that kubelet knows of, of a pod that is not started until it is added.
+func (n *Node) Schedule(ctx context.Context, o PodOptions) error {
+	setDefault(&o.Namespace, podNamespace)
+	return (&Pod{Node: n, Namespace: o.Namespace, ObjectName: o.Name}).register(ctx, o)
+}
+
 // report puts the pod's addresses into its status, where they are others than kubelet reported last. While the API server is away, which is
 // no error, that is put off until it is back.
 func (p *Pod) report(ctx context.Context) error {
