@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/warren-mesh/warren/e2e/lab"
 	"github.com/warren-mesh/warren/e2e/lab/cluster/assets"
@@ -19,9 +20,12 @@ const (
 	labBin      = job.Bin
 	labPrograms = "/lab/controlplane"
 	labBuilds   = "/lab/builds"
+	labCRD      = "/lab/clusternetworkpolicies.yaml"
 )
 
-var labEnv = []string{"WARREN_BIN=" + labBin, assets.Variable + "=" + labPrograms, "WARREN_BUILDS=" + labBuilds}
+var labEnv = []string{
+	"WARREN_BIN=" + labBin, assets.Variable + "=" + labPrograms, "WARREN_BUILDS=" + labBuilds, "WARREN_CLUSTER_POLICY_CRD=" + labCRD,
+}
 
 // addLab adds what a lab takes from the repository, and what is built there.
 func (f files) addLab(ctx context.Context, a *archive) error {
@@ -46,6 +50,11 @@ func (f files) addLab(ctx context.Context, a *archive) error {
 		return err
 	}
 	a.file("/src/go.mod", filepath.Join(root, "go.mod"))
+	policies, err := commandIn(ctx, root, "go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/network-policy-api")
+	if err != nil {
+		return err
+	}
+	a.file(labCRD, filepath.Join(strings.TrimSpace(string(policies)), "config/crd/experimental/policy.networking.k8s.io_clusternetworkpolicies.yaml"))
 	return addTree(a, "/src/manifests", filepath.Join(root, "manifests"))
 }
 

@@ -18,8 +18,11 @@ var suite = []struct{ folder, telling string }{
 	{"mesh/guard", ""},
 	{"internal/nft", ""},
 	{"internal/podnet", ""},
-	{scenarios, "^TestByHand$|^TestUndisturbed$/^(nothing|agent_killed|both_nodes|another_node)"},
+	{scenarios, "^TestByHand$|^TestUndisturbed$/^(nothing|agent_killed|both_nodes|another_node)|" + policies},
 }
+
+// policies are a few cases: this kernel has sockets of SCTP.
+const policies = "^TestKnocks$|^TestPolicies$/^NetworkPolicy$/^(none|SCTP)"
 
 // Under emulation, where a scenario takes a minute or more, all run but the slow: eight nodes at once, for minutes, are more than an
 // emulated processor does, and what the API server refuses has nothing to do with the kernel. Chaos is a few faults there.
