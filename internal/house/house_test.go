@@ -80,20 +80,28 @@ func TestMakeHelpListsEveryTarget(t *testing.T) {
 
 func TestDocumentsKnowEveryMetric(t *testing.T) {
 	const name = `\bwarren_[a-z_]+[a-z]\b`
-	inCode, inDocs := matches(read(t, "internal/agent/metrics.go")+read(t, "internal/agent/policymetrics.go"), `"(`+name+`)"`), make(map[string]bool)
+	inCode, inDocs := matchesIn(t, "internal/agent/*.go", `"(`+name+`)"`), matchesIn(t, "docs/*.md", `(`+name+`)`)
 	if len(inCode) == 0 {
-		t.Fatal("internal/agent/metrics.go has no metrics")
+		t.Fatal("internal/agent has no metrics")
 	}
 	missing(t, "docs/operate.md", inCode, matches(read(t, "docs/operate.md"), `(`+name+`)`))
-	files, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	maps.Copy(inDocs, matches(read(t, "README.md"), `(`+name+`)`))
+	missing(t, "internal/agent", inDocs, inCode)
+}
+
+// matchesIn are the matches in all files of a pattern of names.
+func matchesIn(t *testing.T, files, pattern string) map[string]bool {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(root, files))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range append(files, filepath.Join(root, "README.md")) {
-		rel, _ := filepath.Rel(root, file)
-		maps.Copy(inDocs, matches(read(t, rel), `(`+name+`)`))
+	all := make(map[string]bool)
+	for _, path := range paths {
+		rel, _ := filepath.Rel(root, path)
+		maps.Copy(all, matches(read(t, rel), pattern))
 	}
-	missing(t, "internal/agent/metrics.go", inDocs, inCode)
+	return all
 }
 
 // TestDocumentsKnowEveryReason looks at the table of the Events' reasons.
