@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -112,7 +113,7 @@ func (d *duo) boot(ctx context.Context, m machine, accel string, up <-chan *node
 			return own.serve(ctx, accel)
 		})
 	}
-	err := d.meet(ctx, up)
+	err := d.meet(ctx, up, 2*bootTimeouts[accel]) // they share the processors
 	if err == nil {
 		err = use(d)
 	}
@@ -121,8 +122,8 @@ func (d *duo) boot(ctx context.Context, m machine, accel string, up <-chan *node
 }
 
 // meet waits for both machines.
-func (d *duo) meet(ctx context.Context, up <-chan *node) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*bootTimeout) // they share the processors
+func (d *duo) meet(ctx context.Context, up <-chan *node, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for d.n1 == nil || d.n2 == nil {
 		select {
