@@ -3,12 +3,14 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/warren-mesh/warren/e2e/lab"
 )
@@ -56,9 +58,12 @@ func TestChainedPlugins(t *testing.T) {
 	if err := web.Remove(); err != nil {
 		t.Fatal(err)
 	}
-	if got := left(ctx, t, n1); len(got) != 0 {
-		t.Errorf("after DEL %q are left", got)
-	}
+	eventually(ctx, t, time.Second, func() error { // Warren's link goes a moment after DEL, and its rate with it
+		if got := left(ctx, t, n1); len(got) != 0 {
+			return fmt.Errorf("after DEL %q are left", got)
+		}
+		return nil
+	})
 	conn, err := n2.Dial(ctx, "tcp", netip.AddrPortFrom(node, 8080).String())
 	if err == nil {
 		_ = conn.Close()

@@ -116,7 +116,7 @@ func rulesOf(policies int, client, server *lab.Pod) policy.Ruleset {
 		p := c.Pod(number)
 		p.Addresses = pod.Addresses
 		x.SetPod(p)
-		x.SetLocal(policy.Local{Interface: podnet.HostLink(pod.Namespace, pod.Name, "eth0"), PodKey: p.PodKey, Addresses: p.Addresses})
+		x.SetLocal(policy.Local{Interface: podnet.HostLink(pod.Namespace, pod.ObjectName, "eth0"), PodKey: p.PodKey, Addresses: p.Addresses})
 	}
 	for i := range c.Pods {
 		if i == clientPod || i == serverPod {
