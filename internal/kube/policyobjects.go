@@ -11,13 +11,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	utilwait "k8s.io/apimachinery/pkg/util/wait"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/network-policy-api/apis/v1alpha2"
@@ -83,30 +81,21 @@ func equalNetworkPolicies(a, b *networkingv1.NetworkPolicy) bool {
 	return equalMeta(&a.ObjectMeta, &b.ObjectMeta) && apiequality.Semantic.DeepEqual(a.Spec, b.Spec)
 }
 
-// unservedRetry is about how often a kind that is not served is asked for again: thousands of nodes do.
+// unservedRetry is how often about it is looked whether the cluster has ClusterNetworkPolicies by now.
 const unservedRetry = 20 * time.Second
 
 // listClusterPolicies lists and watches all ClusterNetworkPolicies, as what they are on the wire: of a list in which one cannot be read as what
 // we know by that name, the others can.
 func (c *Client) listClusterPolicies() *steady {
-	from, wait := c.objects.Resource(clusterPoliciesResource), time.Duration(0)
-	return c.steady(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			select {
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			case <-time.After(wait):
-			}
-			list, err := from.List(ctx, o)
-			if wait = 0; apierrors.IsNotFound(err) {
-				wait = utilwait.Jitter(unservedRetry, 0.5)
-			}
-			return list, err
-		},
+	from := c.objects.Resource(clusterPoliciesResource)
+	lists := c.steady(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return from.List(ctx, o) },
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
 			return from.Watch(ctx, o)
 		},
 	}, clusterPoliciesResource)
+	lists.again = unservedRetry
+	return lists
 }
 
 // clusterPolicy is one that can be read, or why it cannot.

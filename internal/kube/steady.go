@@ -39,6 +39,8 @@ type steady struct {
 	present func(ctx context.Context) (string, error)
 	// failed is told of a list that failed; may be nil.
 	failed func(error)
+	// again is about how often a kind that is not served is asked for, for as long as it is not; zero where that is an error. Thousands of nodes do.
+	again time.Duration
 
 	mu sync.Mutex // guards due
 	// due is when the last watch ends of itself; zero before the first.
@@ -79,14 +81,23 @@ func (s *steady) Watch(o metav1.ListOptions) (apiwatch.Interface, error) {
 
 // ListWithContext implements cache.ListerWatcherWithContext.
 func (s *steady) ListWithContext(ctx context.Context, o metav1.ListOptions) (list runtime.Object, err error) {
-	err = patiently(ctx, func() error {
-		list, err = s.inner.ListWithContext(ctx, o)
-		if err != nil && s.failed != nil {
-			s.failed(err)
+	for {
+		err = patiently(ctx, func() error {
+			list, err = s.inner.ListWithContext(ctx, o)
+			if err != nil && s.failed != nil {
+				s.failed(err)
+			}
+			return err
+		})
+		if s.again == 0 || !apierrors.IsNotFound(err) {
+			return list, err
 		}
-		return err
-	})
-	return list, err
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(wait.Jitter(s.again, 0.5)):
+		}
+	}
 }
 
 // WatchWithContext implements cache.ListerWatcherWithContext.
