@@ -98,6 +98,10 @@ func TestARebootWithATornPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(ctx, t, 10*time.Second, func() error { return logged(n2, "is not used", "torn or corrupt") })
+	eventually(ctx, t, time.Second, func() error { // no pod starts before: the plugin asks the agent
+		_, err := n2.Run(ctx, "nft", "list", "chain", "inet", "warren-mesh", "forward")
+		return err
+	})
 	for _, to := range s.pod("n1").Addresses {
 		unreachableAtOnce(ctx, t, &pod.Host, to)
 	}
