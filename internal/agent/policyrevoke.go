@@ -16,10 +16,11 @@ import (
 	"github.com/warren-mesh/warren/policy/revoke"
 )
 
-// Looking for flows costs by how many the node has. What is committed within revokeBatch is one look; the next one waits for revokeShare times as
-// long as the last one took, but never longer than revokePause: a flow that is forbidden meanwhile has a second.
+// Looking for flows costs by how many the node has, and where it has none the kernel still walks its whole table, for milliseconds. What is
+// committed within revokeBatch is one look, which so is not in the way of a pod that waits for its rules; the next one waits for revokeShare times
+// as long as the last one took, but never longer than revokePause: a flow that is forbidden meanwhile has a second.
 const (
-	revokeBatch = 5 * time.Millisecond
+	revokeBatch = 100 * time.Millisecond
 	revokeShare = 2
 	revokePause = 200 * time.Millisecond
 )
@@ -42,9 +43,9 @@ func (r *revocation) open(a *Agent) (err error) {
 		return err
 	}
 	r.revoker = revoke.New(a.enforcement.table, r.tracker)
-	r.loop = loop.New(func(context.Context) error { return r.settle(a) }, loop.Options{
-		Min: revokeBatch, RetryMin: 50 * time.Millisecond, RetryMax: revokePause,
-		MinNow:   func() time.Duration { return max(revokeBatch, min(revokeShare*r.took, revokePause)) },
+	r.loop = loop.New(func(ctx context.Context) error { return r.settle(ctx, a) }, loop.Options{
+		RetryMin: 50 * time.Millisecond, RetryMax: revokePause,
+		MinNow:   func() time.Duration { return min(revokeShare*r.took, revokePause) },
 		OnResult: func(_ time.Duration, err error) { r.settled(a, err) },
 	})
 	return nil
@@ -78,8 +79,13 @@ func (r *revocation) trigger() {
 	r.loop.Trigger()
 }
 
-// settle judges flows by all that has changed.
-func (r *revocation) settle(a *Agent) error {
+// settle judges flows by all that has changed, and changes in a moment.
+func (r *revocation) settle(ctx context.Context, a *Agent) error {
+	select {
+	case <-ctx.Done():
+		return nil // The next agent judges all.
+	case <-time.After(revokeBatch):
+	}
 	r.mu.Lock()
 	since := r.since
 	r.since = time.Time{}
