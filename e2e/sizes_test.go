@@ -33,6 +33,7 @@ func TestSizes(t *testing.T) {
 					eachSize(ctx, t, from, to, mtu)
 					wholeOrRefused(ctx, t, from, to, mtu)
 					inFragments(ctx, t, from, to, mtu)
+					zeroChecksum(ctx, t, from, to)
 				}
 			}
 			for _, larger := range []int{1500, 4000} {

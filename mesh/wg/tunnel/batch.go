@@ -56,6 +56,9 @@ func (b *batched) Read(bufs [][]byte, sizes []int, offset int) (n int, err error
 		more, err = b.Device.Read(bufs[n:], sizes[n:], offset)
 		n += more
 	}
+	for i := range n {
+		fillChecksum(bufs[i][offset : offset+sizes[i]])
+	}
 	return n, err
 }
 
