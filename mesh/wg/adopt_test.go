@@ -21,7 +21,8 @@ func testAdoptionLosesNothing(t *testing.T, mode Mode) {
 	captured := watchUnderlay(t, a)
 	s := newStream(t, a, b)
 	toB, toA := b.peer("192.168.5.2:51820", "10.244.2.0/24"), a.peer("192.168.5.1:51820", "10.244.1.0/24")
-	for range 10 {
+	// At least so often, and until enough was sent to see a loss, however quick the machine is.
+	for times := 0; times < 10 || s.sent.Load() < 200; times++ {
 		for _, n := range []*node{a, b} {
 			lane := n.lane(toB)
 			if n == b {
@@ -57,6 +58,7 @@ type stream struct {
 	stop           chan struct{}
 	done           chan uint64
 	received, last atomic.Uint64
+	sent           atomic.Uint64
 }
 
 func newStream(t *testing.T, from, to *node) *stream {
@@ -107,6 +109,7 @@ func (s *stream) send(conn *net.UDPConn) {
 		case <-tick.C:
 		}
 		number++
+		s.sent.Store(number)
 		// What cannot be sent is lost, as its number shows.
 		_, _ = conn.Write(binary.BigEndian.AppendUint64(nil, number))
 	}
