@@ -7,9 +7,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/warren-mesh/warren/e2e/lab"
 )
@@ -50,10 +52,22 @@ func newScene(ctx context.Context, root string, out io.Writer) (*scene, error) {
 		return nil, err
 	}
 	s.node = s.lab.Nodes()[0]
-	if err := errors.Join(s.isolate(ctx), s.configure()); err != nil {
+	if err := errors.Join(s.isolate(ctx), s.configure(), s.configured(ctx)); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
+}
+
+// configured waits for the agent's network configuration, which it writes when it can serve.
+func (s *scene) configured(ctx context.Context) error {
+	err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
+		found, err := filepath.Glob(filepath.Join(s.node.CNIConfDir(), "*.conflist"))
+		return len(found) > 0, err
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for a network configuration in %s: %w", s.node.CNIConfDir(), err)
+	}
+	return nil
 }
 
 // isolate has every pod of the bench be the subject and a peer of a policy, so that ADD has rules to wait for.
