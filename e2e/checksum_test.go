@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"net"
 	"net/netip"
 	"testing"
@@ -16,22 +15,20 @@ import (
 // zeroChecksum sends a datagram whose checksum is computed to be zero. As such it would be dropped over IPv6, where zero means that there is none.
 func zeroChecksum(ctx context.Context, t *testing.T, from *lab.Host, to netip.Addr) {
 	t.Helper()
-	conn, err := from.Dial(ctx, "udp", netip.AddrPortFrom(to, lab.EchoPort).String())
+	there := netip.AddrPortFrom(to, lab.EchoPort)
+	conn, err := from.Dial(ctx, "udp", there.String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
 	local, _ := conn.LocalAddr().(*net.UDPAddr)
-	const length = udpHeader + 2
-	header := append(local.AddrPort().Addr().Unmap().AsSlice(), to.AsSlice()...)
-	for _, v := range []uint16{length, 17, uint16(local.Port), lab.EchoPort, length} {
-		header = binary.BigEndian.AppendUint16(header, v)
+	here := netip.AddrPortFrom(local.AddrPort().Addr().Unmap(), uint16(local.Port))
+	// The checksum is what is missing to all ones: as the payload, it leaves nothing missing.
+	zeros, answer := make([]byte, 2), make([]byte, 2)
+	payload := datagram(t, here, there, zeros)[ipHeader(to)+6:][:2]
+	if sum := datagram(t, here, there, payload)[ipHeader(to)+6:][:2]; !bytes.Equal(sum, zeros) && !bytes.Equal(sum, []byte{0xff, 0xff}) {
+		t.Fatalf("the checksum is %x, and not zero", sum)
 	}
-	sum := uint32(0)
-	for ; len(header) > 0; header = header[2:] {
-		sum += uint32(binary.BigEndian.Uint16(header))
-	}
-	payload, answer := binary.BigEndian.AppendUint16(nil, uint16(0xffff-sum%0xffff)), make([]byte, 2)
 	if _, err := conn.Write(payload); err != nil {
 		t.Fatal(err)
 	}

@@ -122,20 +122,26 @@ func listen(t *testing.T, h *lab.Host) *arrivals {
 // probe is a UDP datagram as it would be on the wire, of any addresses.
 func probe(t *testing.T, from, to netip.Addr, number uint32) []byte {
 	t.Helper()
-	header := &layers.UDP{SrcPort: probePort, DstPort: probePort}
+	payload := binary.BigEndian.AppendUint32(bytes.Clone(probeMark), number)
+	return datagram(t, netip.AddrPortFrom(from, probePort), netip.AddrPortFrom(to, probePort), payload)
+}
+
+// datagram is UDP as it would be on the wire, from IP's header on.
+func datagram(t *testing.T, from, to netip.AddrPort, payload gopacket.Payload) []byte {
+	t.Helper()
+	header := &layers.UDP{SrcPort: layers.UDPPort(from.Port()), DstPort: layers.UDPPort(to.Port())}
 	var network gopacket.NetworkLayer = &layers.IPv6{
-		Version: 6, HopLimit: 64, NextHeader: layers.IPProtocolUDP, SrcIP: from.AsSlice(), DstIP: to.AsSlice(),
+		Version: 6, HopLimit: 64, NextHeader: layers.IPProtocolUDP, SrcIP: from.Addr().AsSlice(), DstIP: to.Addr().AsSlice(),
 	}
-	if to.Is4() {
+	if to.Addr().Is4() {
 		network = &layers.IPv4{
-			Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: from.AsSlice(), DstIP: to.AsSlice(),
+			Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: from.Addr().AsSlice(), DstIP: to.Addr().AsSlice(),
 		}
 	}
 	if err := header.SetNetworkLayerForChecksum(network); err != nil {
 		t.Fatal(err)
 	}
 	buffer := gopacket.NewSerializeBuffer()
-	payload := gopacket.Payload(binary.BigEndian.AppendUint32(bytes.Clone(probeMark), number))
 	options := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
 	if err := gopacket.SerializeLayers(buffer, options, network.(gopacket.SerializableLayer), header, payload); err != nil {
 		t.Fatal(err)

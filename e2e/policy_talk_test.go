@@ -31,11 +31,11 @@ type speaker struct {
 	running sync.WaitGroup
 	stop    chan struct{}
 
-	mu          sync.Mutex // guards the rest
-	said, heard int
-	got         []int     // the numbers of those that were heard, as they came
-	last        time.Time // when a word was last heard
-	err         error     // of a TCP connection
+	mu    sync.Mutex // guards the rest
+	said  int
+	heard []int     // the numbers of the words, as they came
+	last  time.Time // when a word was last heard
+	err   error     // of a TCP connection
 }
 
 // talkOptions say between whom a talk is, and how.
@@ -176,13 +176,12 @@ func (s *speaker) listen(network string) {
 		}
 		s.mu.Lock()
 		number := int(binary.BigEndian.Uint64(word))
-		if err == nil && network == "tcp" && number != s.heard {
-			err = fmt.Errorf("word %d came in place of %d", number, s.heard)
+		if err == nil && network == "tcp" && number != len(s.heard) {
+			err = fmt.Errorf("word %d came in place of %d", number, len(s.heard))
 		}
 		if err == nil {
-			s.heard++
+			s.heard = append(s.heard, number)
 			s.last = time.Now()
-			s.got = append(s.got, number)
 		} else if network == "tcp" {
 			s.err = err
 			s.mu.Unlock()
@@ -197,7 +196,7 @@ func (s *speaker) missing(said int) (numbers []int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for number := range said {
-		if !slices.Contains(s.got, number) {
+		if !slices.Contains(s.heard, number) {
 			numbers = append(numbers, number)
 		}
 	}
@@ -214,7 +213,7 @@ type heardState struct {
 func (s *speaker) state() heardState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return heardState{s.said, s.heard, s.last, s.err}
+	return heardState{s.said, len(s.heard), s.last, s.err}
 }
 
 // going says whether each end hears what the other says, beyond what it had heard before.

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 )
 
@@ -46,15 +47,10 @@ func (s *scene) dropPods(ctx context.Context, names []string) error {
 
 // settle waits until no more links than these are there: what a DEL left to be done is not to be done in the other's time.
 func (s *scene) settle(ctx context.Context, links int) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	for {
+	return wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
 		now, err := s.links(ctx)
-		if err != nil || now <= links {
-			return err
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+		return now <= links, err
+	})
 }
 
 // links are how many the node has.

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/warren-mesh/warren/api/v1alpha1"
+	"github.com/warren-mesh/warren/bench/command"
 	"github.com/warren-mesh/warren/mesh"
 )
 
@@ -65,7 +66,7 @@ func (f *fleet) grow(ctx context.Context, size int) error {
 	if err != nil {
 		return err
 	}
-	if err := concurrently(ctx, added, f.settle); err != nil {
+	if err := command.Each(ctx, writers, len(added), func(ctx context.Context, i int) error { return f.settle(ctx, added[i]) }); err != nil {
 		return err
 	}
 	f.members = append(f.members, added...)
@@ -80,7 +81,7 @@ func (f *fleet) stage(ctx context.Context, count int) ([]*member, error) {
 		staged = append(staged, newMember(f.next))
 		f.next++
 	}
-	return staged, concurrently(ctx, staged, f.register)
+	return staged, command.Each(ctx, writers, count, func(ctx context.Context, i int) error { return f.register(ctx, staged[i]) })
 }
 
 // register does what the controller-manager, the kubelet and, before its claim, the agent of a new Node do.
@@ -187,13 +188,4 @@ func (f *fleet) beat(ctx context.Context, period, span time.Duration) (beats int
 		}
 	}
 	return beats, group.Wait()
-}
-
-func concurrently(ctx context.Context, members []*member, do func(context.Context, *member) error) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(writers)
-	for _, m := range members {
-		group.Go(func() error { return do(ctx, m) })
-	}
-	return group.Wait()
 }

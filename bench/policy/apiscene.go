@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,8 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/warren-mesh/warren/bench/command"
 	"github.com/warren-mesh/warren/bench/policy/cluster"
 	"github.com/warren-mesh/warren/e2e/lab"
 	"github.com/warren-mesh/warren/policy"
@@ -48,7 +46,7 @@ func newAPIScene(ctx context.Context, pods int, out io.Writer) (*apiScene, error
 
 // fill makes every object of the cluster. All pods have addresses; those of the agent's node come later.
 func (s *apiScene) fill(ctx context.Context) error {
-	if err := concurrently(ctx, s.Namespaces, func(ctx context.Context, i int) error {
+	if err := command.Each(ctx, writers, s.Namespaces, func(ctx context.Context, i int) error {
 		n := s.Namespace(i)
 		object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: n.Name, Labels: n.Labels}}
 		if _, err := s.admin.CoreV1().Namespaces().Create(ctx, object, metav1.CreateOptions{}); err != nil {
@@ -63,21 +61,12 @@ func (s *apiScene) fill(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	return concurrently(ctx, s.Cluster.Pods, func(ctx context.Context, i int) error {
+	return command.Each(ctx, writers, s.Cluster.Pods, func(ctx context.Context, i int) error {
 		if err := s.createPodObject(ctx, i); err != nil {
 			return err
 		}
 		return s.reportAddresses(ctx, i)
 	})
-}
-
-func concurrently(ctx context.Context, count int, do func(ctx context.Context, i int) error) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(writers)
-	for i := range count {
-		group.Go(func() error { return do(ctx, i) })
-	}
-	return group.Wait()
 }
 
 // createPodObject makes a Pod of another node, without an address.
@@ -110,11 +99,7 @@ func containerPorts(p policy.Pod) (ports []corev1.ContainerPort) {
 // reportAddresses is what a kubelet does when a pod runs.
 func (s *apiScene) reportAddresses(ctx context.Context, i int) error {
 	p := s.Pod(i)
-	status := corev1.PodStatus{Phase: corev1.PodRunning, PodIP: p.Addresses[0].String()}
-	for _, a := range p.Addresses {
-		status.PodIPs = append(status.PodIPs, corev1.PodIP{IP: a.String()})
-	}
-	patch, err := json.Marshal(map[string]any{"status": status})
+	patch, err := lab.RunningPatch(p.Addresses)
 	if err != nil {
 		return err
 	}

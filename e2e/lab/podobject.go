@@ -80,11 +80,7 @@ func (p *Pod) report(ctx context.Context) error {
 	if n.lab.Cluster() == nil || n.reported(p) {
 		return nil
 	}
-	status := corev1.PodStatus{Phase: corev1.PodRunning, PodIP: p.Addresses[0].String()}
-	for _, a := range p.Addresses {
-		status.PodIPs = append(status.PodIPs, corev1.PodIP{IP: a.String()})
-	}
-	patch, err := json.Marshal(map[string]any{"status": status})
+	patch, err := RunningPatch(p.Addresses)
 	if err != nil {
 		return err
 	}
@@ -101,6 +97,15 @@ func (p *Pod) report(ctx context.Context) error {
 	}
 	n.learn(p, p.Addresses)
 	return nil
+}
+
+// RunningPatch is the patch of a Pod's status that says that it runs and has these addresses, at least one.
+func RunningPatch(addrs []netip.Addr) ([]byte, error) {
+	status := corev1.PodStatus{Phase: corev1.PodRunning, PodIP: addrs[0].String()}
+	for _, a := range addrs {
+		status.PodIPs = append(status.PodIPs, corev1.PodIP{IP: a.String()})
+	}
+	return json.Marshal(map[string]any{"status": status})
 }
 
 // reportLater reports when the API server is back, unless the pod is gone by then.
