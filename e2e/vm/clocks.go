@@ -33,7 +33,7 @@ func clocks(ctx context.Context, o options, k kernel, out io.Writer) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("the machines were ended after %s", o.timeout))
 	defer cancel()
 	c := &clockTrial{bar: clockBar, patience: clockPatience, out: out}
-	if o.accel == "tcg" {
+	if o.accel != kvm {
 		c.bar, c.patience = emulationFactor*clockBar, emulationFactor*clockPatience
 		fmt.Fprintf(out, "emulation: the bar of %s is multiplied by %d\n", clockBar, emulationFactor)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -35,17 +36,22 @@ type machine struct {
 
 // bootTimeouts are how long a kernel may take until its first process speaks: ten times what it takes on an idle machine. A KVM that is itself
 // emulated may stop at an instruction that it does not know, and then QEMU only waits.
-var bootTimeouts = map[string]time.Duration{"kvm": 45 * time.Second, "tcg": 4 * time.Minute}
+var bootTimeouts = map[string]time.Duration{kvm: 45 * time.Second, tcg: 4 * time.Minute, tcgSingle: 8 * time.Minute}
 
 const (
-	// tailSize is how much of the kernel's log is shown where something went wrong, in bytes.
-	tailSize = 4 << 10
+	// excerptSize is how much of the kernel's log is shown where something went wrong, in bytes.
+	excerptSize = 6 << 10
 	// plainMemory is enough for tests, labMemory for labs with a control plane, in MiB. Its whole root is in it.
 	plainMemory, labMemory = 1536, 6144
 )
 
-// errNotUp says that the guest's first process never spoke.
-var errNotUp = errors.New("the virtual machine did not start")
+var (
+	// errNotUp says that the guest's first process never spoke.
+	errNotUp = errors.New("the virtual machine did not start")
+	// errEmulation says that the emulator broke the guest's kernel: it ran a breakpoint that the kernel had set while it patched itself,
+	// and had taken away again.
+	errEmulation = errors.New("QEMU's emulation lost the race in which the kernel patches itself")
+)
 
 // boot runs the machine and checks what it reports, with KVM or by emulation.
 func (m machine) boot(ctx context.Context, accel string, packages []string) error {
@@ -63,20 +69,20 @@ func (m machine) boot(ctx context.Context, accel string, packages []string) erro
 	text := string(log)
 	switch {
 	case !r.up:
-		return fmt.Errorf("%w: %w: %s %s", errNotUp, err, said, tail(text))
+		return fmt.Errorf("%w: %w: %s %s", errNotUp, err, said, excerpt(text))
+	case broken(text):
+		return brokenError(accel, text)
 	case ctx.Err() != nil:
-		return fmt.Errorf("%w; the kernel said: %s", context.Cause(ctx), tail(text))
+		return fmt.Errorf("%w; the kernel said: %s", context.Cause(ctx), excerpt(text))
 	case err != nil || logErr != nil:
 		return errors.Join(err, logErr)
-	case broken(text):
-		return fmt.Errorf("the kernel is broken: %s", tail(text))
 	}
 	return r.check(packages)
 }
 
 // qemu is the machine's command. Its serial ports are the console, a file, and the files 3 and 4.
 func (m machine) qemu(ctx context.Context, accel, console string) *exec.Cmd {
-	how := map[string]string{"kvm": "kvm", "tcg": "tcg,thread=multi,tb-size=256"}[accel]
+	how := map[string]string{kvm: "kvm", tcg: "tcg,thread=multi,tb-size=256", tcgSingle: "tcg,thread=single,tb-size=256"}[accel]
 	c := exec.CommandContext(ctx, "qemu-system-x86_64", "-machine", "pc", "-accel", how, "-cpu", "max", "-smp", "2", "-m", strconv.Itoa(m.memory), //nolint:gosec // our words
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-kernel", m.kernel, "-initrd", m.initrd,
 		"-append", "console=ttyS0 loglevel=4 panic=-1 oops=panic tsc=reliable no_timer_check nowatchdog mitigations=off audit=0 rdinit=/init "+m.environment(),
@@ -139,21 +145,31 @@ func (m machine) serve(ctx context.Context, accel string) error {
 	text := string(log)
 	switch {
 	case broken(text):
-		return fmt.Errorf("the kernel of %s is broken: %s", m.node, tail(text))
+		return fmt.Errorf("%s: %w", m.node, brokenError(accel, text))
 	case ctx.Err() != nil:
 		return logErr
 	}
-	return fmt.Errorf("%s ended early: %w: %s %s", m.node, errors.Join(err, logErr), said, tail(text))
+	return fmt.Errorf("%s ended early: %w: %s %s", m.node, errors.Join(err, logErr), said, excerpt(text))
 }
 
-// broken is whether the kernel says so of itself.
-func broken(console string) bool {
-	for _, sign := range []string{"Kernel panic", "BUG:", "Oops:", "general protection fault"} {
-		if strings.Contains(console, sign) {
-			return true
-		}
+// signs are what a kernel says of itself when it is broken.
+var signs = regexp.MustCompile("Kernel panic|BUG:|Oops:|general protection fault")
+
+func broken(console string) bool { return signs.MatchString(console) }
+
+func brokenError(accel, console string) error {
+	err := fmt.Errorf("the kernel is broken: %s", excerpt(console))
+	if accel == tcg && strings.Contains(console, "int3: 0000") {
+		return fmt.Errorf("%w: %w", errEmulation, err)
 	}
-	return false
+	return err
 }
 
-func tail(text string) string { return strings.TrimSpace(text[max(0, len(text)-tailSize):]) }
+// excerpt is of the console what explains an end: from shortly before the first sign on, and where there is none the last of it.
+func excerpt(console string) string {
+	from := max(0, len(console)-excerptSize)
+	if sign := signs.FindStringIndex(console); sign != nil {
+		from = max(0, sign[0]-excerptSize/4)
+	}
+	return strings.TrimSpace(console[from:min(len(console), from+excerptSize)])
+}

@@ -38,7 +38,7 @@ func run() int {
 	var o options
 	flag.BoolVar(&o.short, "short", false, "only the telling tests")
 	flag.StringVar(&o.kernel, "kernel", "", "Debian `package` of the kernel (the archive's newest cloud kernel)")
-	flag.StringVar(&o.accel, "accel", "", "kvm or tcg, which is emulation (kvm where it works, else tcg)")
+	flag.StringVar(&o.accel, "accel", "", "kvm, tcg, which is emulation, or tcg-single, which is the same in one thread (kvm where it works, else tcg)")
 	flag.StringVar(&o.run, "run", "", "only the tests that match this `regexp`")
 	flag.StringVar(&o.cache, "cache", ".cache/vm", "`folder` for kernels")
 	flag.DurationVar(&o.timeout, "timeout", 20*time.Minute, "when to end the machine")
@@ -69,7 +69,7 @@ func test(ctx context.Context, o options, packages []string, out io.Writer) (err
 		} else {
 			err = attempt(ctx, o, k, jobs, out)
 		}
-		if !errors.Is(err, errNotUp) {
+		if !errors.Is(err, errNotUp) && !errors.Is(err, errEmulation) {
 			return err
 		}
 		fmt.Fprintln(out, err)
