@@ -6,12 +6,17 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/warren-mesh/warren/bench/report"
 )
 
 // atOnce is how many pods come at the same time.
 const atOnce = 50
+
+// afterwards is how long the agent may have something to do after a pod: 100 ms later it looks for flows that policy forbids now. Nothing of it
+// is to be done in the other's turn.
+const afterwards = 200 * time.Millisecond
 
 // bar is what Warren's median should keep to.
 var bar = report.Bar{AtMost: 0.6}
@@ -105,6 +110,11 @@ func (s *scene) turn(ctx context.Context, count int, add, del *report.Samples) e
 		}
 		if err := errors.Join(s.dropPods(ctx, pods), s.settle(ctx, links)); err != nil {
 			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(afterwards):
 		}
 	}
 	return nil

@@ -4,12 +4,16 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 )
 
-// collectorPercent is how much garbage, against what is in use, the agent lets come together. Go's own 100 is for programs that
-// allocate all the time; in a mesh of 5,000 nodes it would take the agent's peak over 80 MiB, and an agent that idles has little to
-// collect.
-const collectorPercent = 50
+// How much garbage, against what is in use, the agent lets come together. Go's own 100 percent is for programs that allocate all the time; in a
+// mesh of 5,000 nodes it would take the agent's peak over 80 MiB, and an agent that idles has little to collect. In a small mesh, on the other
+// hand, that is a megabyte, which a few pods make, and a collection costs as much as a pod: it may be collectorFloor, in bytes, anywhere.
+const (
+	collectorPercent = 50
+	collectorFloor   = 8 << 20
+)
 
 // processors is how many the agent works on at once. It waits nearly all the time, and what comes is small: with more, each event wakes a
 // thread that looks for work and finds none, which costs more than the event.
@@ -18,9 +22,22 @@ const processors = 1
 // beFrugal sets these, unless Go's own environment variables say otherwise.
 func beFrugal() {
 	if _, set := os.LookupEnv("GOGC"); !set {
-		debug.SetGCPercent(collectorPercent)
+		tuneCollector(struct{}{})
 	}
 	if _, set := os.LookupEnv("GOMAXPROCS"); !set {
 		runtime.GOMAXPROCS(processors)
 	}
+}
+
+// tuneCollector says when to collect next, by what is in use now, and does so again after that.
+func tuneCollector(struct{}) {
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(live)
+	debug.SetGCPercent(collectorAt(live[0].Value.Uint64()))
+	runtime.AddCleanup(new([16]byte), tuneCollector, struct{}{})
+}
+
+// collectorAt is the percentage for so many bytes in use.
+func collectorAt(live uint64) int {
+	return max(collectorPercent, int(100*collectorFloor/max(live, 1<<20))) //nolint:gosec // at most 800
 }

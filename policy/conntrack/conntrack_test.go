@@ -110,10 +110,15 @@ func TestList(t *testing.T) {
 	for _, unfiltered := range []bool{false, true} {
 		tracker.unfiltered = unfiltered
 		for _, c := range wants {
-			found, err := tracker.List(c.ends, all)
 			slices.SortFunc(c.want, func(a, b policy.Flow) int { return cmp.Or(a.From.Compare(b.From), a.To.Compare(b.To)) })
-			if got := sorted(found); err != nil || !slices.Equal(got, c.want) {
-				t.Errorf("%s: %v, %v; want %v", c.name, got, err, c.want)
+			ways := map[string]func(map[netip.Addr]struct{}, func(policy.Flow) bool) ([]policy.Tracked, error){"few flows": tracker.List}
+			if c.ends != nil {
+				ways["many flows"] = tracker.listEnds
+			}
+			for way, list := range ways {
+				if found, err := list(c.ends, all); err != nil || !slices.Equal(sorted(found), c.want) {
+					t.Errorf("%s, as if of %s: %v, %v; want %v", c.name, way, sorted(found), err, c.want)
+				}
 			}
 		}
 		if !unfiltered && tracker.unfiltered {
@@ -157,6 +162,17 @@ func TestDeleteAnother(t *testing.T) {
 	}
 }
 
+// TestCount counts the flows of both families.
+func TestCount(t *testing.T) {
+	tracker := open(t)
+	for i, f := range []policy.Flow{flow(policy.TCP, "10.0.0.5:4000", "10.0.0.6:80"), flow(policy.UDP, "[fd00::5]:4000", "[fd00::6]:53")} {
+		track(t, f, f.To, established)
+		if got, err := tracker.count(); err != nil || got != uint32(i+1) {
+			t.Errorf("%d, %v; want %d", got, err, i+1)
+		}
+	}
+}
+
 // BenchmarkList lists what 100,000 flows of 1,000 pods are.
 func BenchmarkList(b *testing.B) {
 	tracker := open(b)
@@ -166,7 +182,7 @@ func BenchmarkList(b *testing.B) {
 		f := policy.Flow{Protocol: policy.TCP, From: netip.AddrPortFrom(pod(i%pods), uint16(1024+i/pods)), To: netip.AddrPortFrom(pod((i+7)%pods), 80)}
 		track(b, f, f.To, established)
 	}
-	for _, n := range []int{1, fewEnds, pods} {
+	for _, n := range []int{1, fewEnds, pods} { // All of them are many flows.
 		ends := map[netip.Addr]struct{}{}
 		for i := range n {
 			ends[pod(i)] = struct{}{}
