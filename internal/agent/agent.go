@@ -43,6 +43,7 @@ type Agent struct {
 	clock   *clock.Record
 	// residents are the node's pods; podEvents is where they are told of, nil until the API server can be.
 	residents residents
+	rush      rush
 	// holdings are the node's blocks.
 	holdings holdings
 	// enforcement is of policy.

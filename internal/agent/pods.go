@@ -119,6 +119,8 @@ func (a *Agent) carry() {
 // Pods implements socket.Backend.
 func (a *Agent) Pods(ctx context.Context, command cni.Command, r cni.Request) ([]byte, error) {
 	start := time.Now()
+	a.rush.begin()
+	defer a.rush.end()
 	if a.residents.broken != nil {
 		code := types.ErrTryAgainLater
 		if command == cni.Status {
