@@ -34,10 +34,11 @@ func (a *Agent) repair(ctx context.Context) error {
 		a.guard.Forget()
 		a.reconcileLoop.Trigger()
 	})
-	before, err := a.underlayAddresses()
+	own, err := a.underlayAddresses()
 	if err != nil {
 		return err
 	}
+	addresses := follower{now: own}
 	for event := range events {
 		a.pathLoop.Trigger()
 		switch {
@@ -55,15 +56,39 @@ func (a *Agent) repair(ctx context.Context) error {
 			a.logger.Error("reading this node's addresses failed; peers will follow when its Node changes", zap.Error(err))
 			continue
 		}
-		if !slices.Equal(before, now) {
-			a.logger.Info("this node's addresses changed; calling every peer", zap.Stringers("before", before), zap.Stringers("now", now))
-			gone := slices.DeleteFunc(before, func(addr netip.Addr) bool { return slices.Contains(now, addr) })
-			before = now
+		gone, roamed := addresses.follow(now)
+		if roamed {
+			a.logger.Info("addresses of this node went; calling every peer", zap.Stringers("gone", gone), zap.Stringers("now", now))
 			a.nudge(ctx)
-			a.kube.Reconnect(gone)
 		}
+		a.kube.Reconnect(gone)
 	}
 	return ctx.Err()
+}
+
+// follower follows a node's own addresses.
+type follower struct {
+	now []netip.Addr
+	// missed are those that went while nothing came in their place.
+	missed []netip.Addr
+}
+
+// follow says which addresses went, and whether the peers have to hear from the node: where one went, and once more where another comes after
+// that. One that only came is no reason: what the peers send still arrives. Many come where somebody else's pods have their gateways on the host.
+func (f *follower) follow(now []netip.Addr) (gone []netip.Addr, roamed bool) {
+	came := without(now, f.now)
+	gone = without(f.now, now)
+	f.missed = append(without(f.missed, now), gone...)
+	f.now = now
+	roamed = len(gone) > 0 || len(came) > 0 && len(f.missed) > 0
+	if len(came) > 0 {
+		f.missed = nil
+	}
+	return gone, roamed
+}
+
+func without(addrs, others []netip.Addr) []netip.Addr {
+	return slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool { return slices.Contains(others, a) })
 }
 
 // forgetPaths makes the next reconcile ask the kernel how large a packet each peer's path takes.
