@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/warren-mesh/warren/internal/sysctl"
 )
 
 const (
@@ -65,12 +67,7 @@ func setSysctl(conf, name, key string, value int) error {
 	if old, err := readSysctl(path); err == nil && old == text {
 		return nil
 	}
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	if err == nil {
-		_, err = unix.Write(fd, []byte(text))
-		err = errors.Join(err, unix.Close(fd))
-	}
-	if err != nil {
+	if err := sysctl.Write(path, text); err != nil {
 		return fmt.Errorf("setting sysctl %s of %s to %d: %w", key, name, value, err)
 	}
 	return nil

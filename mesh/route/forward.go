@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/warren-mesh/warren/internal/sysctl"
 	"github.com/warren-mesh/warren/mesh"
 )
 
@@ -35,7 +36,7 @@ func (r *Router) EnableForwarding(ipv4, ipv6 bool) error {
 
 // enable sets a sysctl to 1 where it is not, after what has to come before.
 func (r *Router) enable(path string, before func() error) error {
-	if value, err := sysctl(path); err != nil || value == "1" {
+	if value, err := readSysctl(path); err != nil || value == "1" {
 		return err
 	}
 	if err := before(); err != nil {
@@ -59,8 +60,8 @@ func keepRouterAdvertisements() error {
 			continue
 		}
 		acceptRA := filepath.Join(conf6, name, "accept_ra")
-		accepts, err := sysctl(acceptRA)
-		forwards, err2 := sysctl(filepath.Join(conf6, name, "forwarding"))
+		accepts, err := readSysctl(acceptRA)
+		forwards, err2 := readSysctl(filepath.Join(conf6, name, "forwarding"))
 		if err = errors.Join(err, err2); err == nil && accepts == "1" && forwards == "0" {
 			err = setSysctl(acceptRA, "2")
 		}
@@ -71,7 +72,7 @@ func keepRouterAdvertisements() error {
 	return errors.Join(errs...)
 }
 
-func sysctl(path string) (string, error) {
+func readSysctl(path string) (string, error) {
 	data, err := os.ReadFile(path) // #nosec G304 -- below /proc/sys
 	if err != nil {
 		return "", fmt.Errorf("reading sysctl: %w", err)
@@ -79,14 +80,8 @@ func sysctl(path string) (string, error) {
 	return strings.TrimSpace(string(data)), nil
 }
 
-// setSysctl opens for writing only: what is not there is not to be created.
 func setSysctl(path, value string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0) // #nosec G304 -- below /proc/sys
-	if err != nil {
-		return fmt.Errorf("setting sysctl to %s: %w", value, err)
-	}
-	_, err = f.WriteString(value)
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err := sysctl.Write(path, value); err != nil {
 		return fmt.Errorf("setting sysctl to %s: %w", value, err)
 	}
 	return nil

@@ -30,7 +30,7 @@ func TestEnableForwarding(t *testing.T) {
 	if err := r.EnableForwarding(true, false); err != nil {
 		t.Fatal(err)
 	}
-	if all, _ := sysctl(filepath.Join(conf6, "all/forwarding")); all != "0" {
+	if all, _ := readSysctl(filepath.Join(conf6, "all/forwarding")); all != "0" {
 		t.Errorf("IPv6 forwarding %s where only IPv4 was asked for", all)
 	}
 	for range 2 {
@@ -48,7 +48,7 @@ func TestEnableForwarding(t *testing.T) {
 			conf6 + "/lo/accept_ra":              "1",
 			conf6 + "/wrp0123456789ab/accept_ra": "1",
 		} {
-			if got, err := sysctl(path); got != want || err != nil {
+			if got, err := readSysctl(path); got != want || err != nil {
 				t.Errorf("%s is %q (%v), want %s", path, got, err, want)
 			}
 		}
