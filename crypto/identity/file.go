@@ -26,7 +26,7 @@ const (
 )
 
 // LoadOrCreate returns the key at <dir>/key, and makes it where there is none (created is true then). The directory is created
-// with mode 0700, the file with 0600; both must be the effective user's own, have these modes and not be reached by a symbolic
+// with mode 0700, an empty one of mode 0755 gets it, and the file is created with 0600; both must be the effective user's own, have these modes and not be reached by a symbolic
 // link in their last component. A file that holds no key is an error, and is never replaced. Of several callers at once, in
 // one process or in many, one creates the key and all return the same.
 func LoadOrCreate(dir string) (key PrivateKey, created bool, err error) {
@@ -86,7 +86,26 @@ func openDir(dir string) (*os.File, error) {
 			return nil, err
 		}
 	}
+	if err := claimDir(dir); err != nil {
+		return nil, err
+	}
 	return owned.Open("state directory", dir, fs.ModeDir|dirMode)
+}
+
+// claimDir closes a directory to others in which nothing is yet and nobody else could put anything: a kubelet makes one for a mount, 0755.
+func claimDir(dir string) error {
+	made, err := owned.Open("state directory", dir, fs.ModeDir|0o755)
+	if err != nil {
+		return nil // It is as it should be, or owned.Open will say what is wrong.
+	}
+	defer func() { _ = made.Close() }() // it was only read
+	if _, err := made.Readdirnames(1); !errors.Is(err, io.EOF) {
+		return err // nil where it holds something
+	}
+	if err := made.Chmod(dirMode); err != nil {
+		return fmt.Errorf("closing state directory %s to others: %w", dir, err)
+	}
+	return nil
 }
 
 func createDir(dir string) error {

@@ -50,6 +50,20 @@ func TestLoadOrCreate(t *testing.T) {
 	}
 }
 
+// TestAFolderOfAKubelet: one that is empty is closed to others and used; what else is not as it should be is refused (TestRefused).
+func TestAFolderOfAKubelet(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, created, err := LoadOrCreate(dir); err != nil || !created {
+		t.Fatalf("created %v, error %v", created, err)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != dirMode {
+		t.Errorf("mode %v, want %v (%v)", info.Mode(), dirMode, err)
+	}
+}
+
 func TestUmaskDoesNotMatter(t *testing.T) {
 	dir := t.TempDir()
 	old := syscall.Umask(0o277)
