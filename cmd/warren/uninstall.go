@@ -22,6 +22,7 @@ import (
 	"github.com/warren-mesh/warren/mesh/guard"
 	"github.com/warren-mesh/warren/mesh/route"
 	"github.com/warren-mesh/warren/mesh/wg"
+	"github.com/warren-mesh/warren/mesh/wg/tunnel"
 	"github.com/warren-mesh/warren/policy/nft"
 )
 
@@ -74,6 +75,7 @@ func checkStopped(ctx context.Context, client *socket.Client) error {
 // network for pods any more. The guard goes after the links: until then nothing can leave in clear.
 func uninstall(p places) (removed []string, err error) {
 	runDir, name := filepath.Split(filepath.Clean(p.socket))
+	tunnels := filepath.Base(tunnel.ServeSocket)
 	var errs []error
 	for _, remove := range []func() ([]string, error){
 		func() ([]string, error) { return install.Remove(p.cniConfDir, p.cniBinDir) },
@@ -90,7 +92,7 @@ func uninstall(p places) (removed []string, err error) {
 		},
 		func() ([]string, error) { return removeFiles(cni.TombstoneDir(p.socket), "*") },
 		func() ([]string, error) {
-			return removeFiles(runDir, name, name+".new", filepath.Base(wg.LogPath("", "*")))
+			return removeFiles(runDir, name, name+".new", tunnels, tunnels+".new", filepath.Base(wg.LogPath("", "*")))
 		},
 	} {
 		what, err := remove()

@@ -14,7 +14,6 @@ import (
 	"github.com/warren-mesh/warren/internal/agent"
 	"github.com/warren-mesh/warren/internal/kube"
 	"github.com/warren-mesh/warren/internal/version"
-	"github.com/warren-mesh/warren/mesh/wg/tunnel"
 )
 
 func main() { os.Exit(run()) }
@@ -52,7 +51,7 @@ capitals with underscores, as WARREN_CLUSTER_CIDR (and NODE_NAME and KUBECONFIG 
 		},
 	}
 	options.AddFlags(root.Flags())
-	root.AddCommand(tunnelCommand())
+	root.AddCommand(tunnelCommand(), installCommand())
 	return root
 }
 
@@ -65,18 +64,4 @@ func runAgent(ctx context.Context, config Config) error {
 	kube.RedirectKlog(logger)
 	beFrugal()
 	return agent.Run(ctx, config.Agent, logger)
-}
-
-func tunnelCommand() *cobra.Command {
-	var iface string
-	cmd := &cobra.Command{
-		Use:   "tunnel",
-		Short: "Run the userspace WireGuard device of one lane (the agent starts it where the kernel has no WireGuard)",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return tunnel.Run(cmd.Context(), tunnel.Options{Interface: iface})
-		},
-	}
-	cmd.Flags().StringVar(&iface, "interface", agent.DefaultInterface, "name of the lane's link")
-	return cmd
 }

@@ -27,6 +27,7 @@ type Options struct {
 	clusterCIDR, serviceCIDR, natExclude, natOutgoing       text
 	ipam, blockIdle, policy                                 text
 	stateDir, socket, metrics, logLevel, logFormat          text
+	tunnelSocket                                            text
 	cniConfDir, cniBinDir                                   text
 }
 
@@ -66,6 +67,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	add(&o.policy, "policy", "bool", "true", "whether NetworkPolicies and ClusterNetworkPolicies are enforced: true or false (which takes their rules away)")
 	add(&o.stateDir, "state-dir", "folder", "/var/lib/warren", "folder for the node's key, the leases, the last good plan, what is known of pools, the pods' rules and the clock's record, readable by root only")
 	add(&o.socket, "socket", "file", socket.DefaultPath, "unix socket for the command line and the CNI plugin, open to root only")
+	add(&o.tunnelSocket, "tunnel-socket", "file", "", "unix socket of \"warrend tunnel --serve\", which is to run the userspace device (empty: the agent starts a process)")
 	add(&o.cniConfDir, "cni-conf-dir", "folder", install.DefaultConfDir, "folder for the CNI configuration, written when pods can have a network (empty: none is written)")
 	add(&o.cniBinDir, "cni-bin-dir", "folder", install.DefaultBinDir, "folder to install the CNI plugin in, from beside warrend (empty: it is not installed)")
 	add(&o.metrics, "metrics-bind-address", "address", "127.0.0.1:9586", "address:port of /metrics, /healthz and /readyz (empty: none)")
@@ -110,6 +112,7 @@ func (o *Options) Validate() (Config, error) {
 			Policy:             v.boolean("policy", o.policy.value),
 			StateDir:           v.path("state-dir", o.stateDir.value),
 			Socket:             v.path("socket", o.socket.value),
+			TunnelSocket:       v.optionalPath("tunnel-socket", o.tunnelSocket.value),
 			CNIConfDir:         v.optionalPath("cni-conf-dir", o.cniConfDir.value),
 			CNIBinDir:          v.optionalPath("cni-bin-dir", o.cniBinDir.value),
 			MetricsBindAddress: v.bindAddress(o.metrics.value),

@@ -161,7 +161,7 @@ func start(ctx context.Context, config Config, logger *zap.Logger) (*Agent, erro
 		return nil, errors.Join(fmt.Errorf("opening rtnetlink: %w", err), a.close())
 	}
 	if a.device, err = wg.New(wg.Options{
-		Mode: config.WireGuard, LogDir: filepath.Dir(config.Socket), OnMessage: counted(&a.sent.wireguard, a.metrics.wireguardSent),
+		Mode: config.WireGuard, LogDir: filepath.Dir(config.Socket), Spawn: elsewhere(config.TunnelSocket), OnMessage: counted(&a.sent.wireguard, a.metrics.wireguardSent),
 	}); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening WireGuard: %w", err), a.close())
 	}

@@ -20,7 +20,9 @@ type Config struct {
 	Kubeconfig string
 	WireGuard  wg.Mode
 	Interface  string
-	ListenPort uint16
+	// TunnelSocket is where the userspace device is asked for (tunnel.Ask); empty starts a process for it.
+	TunnelSocket string
+	ListenPort   uint16
 	// MTU is the lane's, in bytes; 0 takes it from the underlay.
 	MTU          int
 	ClusterCIDRs []netip.Prefix

@@ -34,7 +34,7 @@ type Backend interface {
 
 // Serve answers on a unix socket at path until ctx ends. A socket left by a dead agent is replaced; a live one is an error.
 func Serve(ctx context.Context, path string, backend Backend) error {
-	listener, err := listen(ctx, path)
+	listener, err := Listen(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -60,12 +60,12 @@ func Serve(ctx context.Context, path string, backend Backend) error {
 	return nil
 }
 
-// listen makes the socket 0600 from its first moment: it is made under another name and renamed when it is closed to others.
-func listen(ctx context.Context, path string) (net.Listener, error) {
+// Listen makes a unix socket, 0600 from its first moment: it is made under another name and renamed when it is closed to others.
+func Listen(ctx context.Context, path string) (net.Listener, error) {
 	dialer := net.Dialer{Timeout: time.Second}
 	if conn, err := dialer.DialContext(ctx, "unix", path); err == nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("listening on %s: another agent answers there; stop it first", path)
+		return nil, fmt.Errorf("listening on %s: another process answers there; stop it first", path)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("making the socket's folder: %w", err)

@@ -139,7 +139,7 @@ func TestOnlyRootMayOpen(t *testing.T) {
 
 func TestALiveSocketIsNotTaken(t *testing.T) {
 	path, stop := serve(t, backend{status: Status{Node: "first", PublicKey: someKey}})
-	if err := Serve(t.Context(), path, backend{}); err == nil || !strings.Contains(err.Error(), "another agent answers") {
+	if err := Serve(t.Context(), path, backend{}); err == nil || !strings.Contains(err.Error(), "another process answers") {
 		t.Errorf("second server: %v, want a refusal", err)
 	}
 	status, err := NewClient(path).Status(t.Context())

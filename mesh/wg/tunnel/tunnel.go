@@ -32,6 +32,8 @@ type Options struct {
 	Interface string
 	// Log is where errors are written as lines of JSON, a limited number of them. Nil is the standard error.
 	Log io.Writer
+	// Ready is called once, when the device can be driven.
+	Ready func()
 }
 
 // Run serves the device until ctx is done, which leaves the link in place, or until the link or the UAPI socket's file is
@@ -81,6 +83,9 @@ func Run(ctx context.Context, options Options) (err error) {
 	}
 	closed := make(chan struct{})
 	go accept(socket, dev, closed)
+	if options.Ready != nil {
+		options.Ready()
+	}
 	select {
 	case <-ctx.Done():
 	case <-dev.Wait(): // the link is gone
