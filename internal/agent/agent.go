@@ -98,6 +98,9 @@ type Agent struct {
 
 // Run runs an agent until ctx ends. What it has put into the kernel stays there.
 func Run(ctx context.Context, config Config, logger *zap.Logger) error {
+	if err := checkCapabilities(); err != nil {
+		return err
+	}
 	a, err := start(ctx, config, logger)
 	if err != nil {
 		return err
