@@ -128,6 +128,7 @@ lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) $(TOOLS)/govulncheck-$(GOV
 	./.ci/timed "govulncheck" ./.ci/vulncheck $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)
 	go mod tidy -diff
 	go -C policy/cyclonus mod tidy -diff
+	go -C manifests/render mod tidy -diff
 
 $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION):
 	./.ci/timed "building golangci-lint" env GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
@@ -140,6 +141,14 @@ $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION):
 .PHONY: generate
 generate: ## Deepcopy functions and CRDs from the types in api/
 	go generate ./api/...
+
+.PHONY: manifests
+manifests: ## manifests/warren.yaml, the one file for kubectl apply -f, from manifests/base
+	go run -C manifests/render . -o ../warren.yaml ../base
+
+.PHONY: test-manifests
+test-manifests: control-plane ## The real API server takes manifests/warren.yaml and every overlay
+	go test -count=1 -v -run '^TestManifests$$' ./e2e/lab/cluster
 
 .PHONY: clean
 clean: ## Remove bin/ and .cache/

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/discovery"
@@ -50,7 +52,7 @@ func (c *Cluster) ApplyFiles(ctx context.Context, paths ...string) error {
 
 // Apply applies YAML manifests server-side, as the admin. Namespaces and CRDs go first and every CRD is Established before
 // the rest, and before it returns; admission policies are in force by then too. Applying again changes nothing. What only
-// kustomize reads is passed over.
+// kustomize reads is passed over. A field that the API does not know, or that is there twice, is an error.
 func (c *Cluster) Apply(ctx context.Context, manifests ...[]byte) error {
 	var first, rest []*unstructured.Unstructured
 	for _, manifest := range manifests {
@@ -107,7 +109,7 @@ func decode(manifest []byte) ([]*unstructured.Unstructured, error) {
 			return nil, fmt.Errorf("reading a manifest: %w", err)
 		}
 		object := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal(document, &object.Object); err != nil {
+		if err := yaml.UnmarshalStrict(document, &object.Object); err != nil {
 			return nil, fmt.Errorf("reading a manifest: %w", err)
 		}
 		if len(object.Object) > 0 {
@@ -151,10 +153,17 @@ func (a *applier) resource(object *unstructured.Unstructured) (dynamic.ResourceI
 	return resource.Namespace(namespace), nil
 }
 
+// strictly is how manifests are applied: a field that the API does not know is an error.
+var strictly = metav1.PatchOptions{FieldManager: fieldManager, Force: new(true), FieldValidation: metav1.FieldValidationStrict}
+
 func (a *applier) apply(ctx context.Context, object *unstructured.Unstructured) error {
+	text, err := json.Marshal(object)
+	if err != nil {
+		return fmt.Errorf("applying %s %s: %w", object.GetKind(), object.GetName(), err)
+	}
 	var resource dynamic.ResourceInterface
 	// Discovery may lag behind a CRD that was established a moment ago.
-	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
+	err = wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
 		var err error
 		resource, err = a.resource(object)
 		if meta.IsNoMatchError(err) {
@@ -166,8 +175,7 @@ func (a *applier) apply(ctx context.Context, object *unstructured.Unstructured) 
 	if err != nil {
 		return fmt.Errorf("applying %s %s: finding its kind: %w", object.GetKind(), object.GetName(), err)
 	}
-	options := metav1.ApplyOptions{FieldManager: fieldManager, Force: true}
-	if _, err := resource.Apply(ctx, object.GetName(), object, options); err != nil {
+	if _, err := resource.Patch(ctx, object.GetName(), types.ApplyPatchType, text, strictly); err != nil {
 		return fmt.Errorf("applying %s %s: %w", object.GetKind(), object.GetName(), err)
 	}
 	return nil
