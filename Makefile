@@ -143,12 +143,14 @@ generate: ## Deepcopy functions and CRDs from the types in api/
 	go generate ./api/...
 
 .PHONY: manifests
-manifests: ## manifests/warren.yaml, the one file for kubectl apply -f, from manifests/base
+manifests: ## From manifests/base: manifests/warren.yaml, the one file for kubectl apply -f, and the Helm chart's copies
 	go run -C manifests/render . -o ../warren.yaml ../base
+	cp manifests/base/{warren.dev_*,serviceaccount,rbac,admission}.yaml manifests/chart/warren/files/
 
 .PHONY: test-manifests
-test-manifests: control-plane ## The real API server takes manifests/warren.yaml and every overlay
+test-manifests: control-plane ## The real API server takes manifests/warren.yaml and every overlay; the Helm chart says the same
 	go test -count=1 -v -run '^TestManifests$$' ./e2e/lab/cluster
+	go test -C manifests/render -count=1 .
 
 .PHONY: clean
 clean: ## Remove bin/ and .cache/
