@@ -149,8 +149,12 @@ manifests: ## From manifests/base: manifests/warren.yaml, the one file for kubec
 
 .PHONY: test-manifests
 test-manifests: control-plane ## The real API server takes manifests/warren.yaml and every overlay; the Helm chart says the same
-	go test -count=1 -v -run '^TestManifests$$' ./e2e/lab/cluster
+	go test -count=1 -v -run '^(TestOneFile|TestCluster)$$/^what users apply$$' ./e2e/lab/cluster
 	go test -C manifests/render -count=1 .
+
+.PHONY: test-installed
+test-installed: deps build control-plane ## Agents with the capabilities of the manifests and no others, and without each of them (needs root)
+	go test -count=1 -v -timeout 10m -run '^(TestAsInstalled|TestWithoutACapability)$$' ./e2e -installed
 
 .PHONY: clean
 clean: ## Remove bin/ and .cache/
