@@ -55,7 +55,15 @@ func TestAsInstalled(t *testing.T) {
 	stop()
 	serveTunnels(ctx, t, n2, tunnel)
 	s.meshed(ctx, t)
-	run(ctx, t, &n2.Host, "", "warren", "status")
+	if err := s.Cluster().Apply(ctx, []byte(np("default", "deny", "podSelector: {}\npolicyTypes: [Ingress]"))); err != nil {
+		t.Fatal(err)
+	}
+	eventually(ctx, t, 10*time.Second, func() error {
+		if reached := reachable(ctx, &s.pod("n2").Host, s.pod("n1")); len(reached) > 0 {
+			return fmt.Errorf("a policy denies it, and %s are reached", reached)
+		}
+		return nil
+	})
 	s.sealed(ctx, t)
 }
 
