@@ -6,8 +6,9 @@ SHELL := /bin/bash
 TOOLS := $(CURDIR)/.cache/tools
 GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.9.0
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+VERSION := $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X github.com/warren-mesh/warren/internal/version.tag=$(VERSION)
+IMAGE ?= ghcr.io/warren-mesh/warren:$(VERSION)
 LAB := sudo -E bin/warren-lab
 ifeq ($(shell id -u),0)
 LAB := bin/warren-lab
@@ -57,6 +58,21 @@ fuzz-policy: deps ## Random policies and events for MINUTES (60): packets, rules
 .PHONY: build
 build: ## warrend, warren, warren-cni and warren-lab into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/... ./e2e/lab/warren-lab
+
+.PHONY: image
+image: ## The container image, named IMAGE, as bin/warren-image.tar (OCI; amd64 and arm64), its bills of materials beside it; prints its digest
+	go run -C manifests/image . -source $(CURDIR) -out $(CURDIR)/bin/warren-image.tar -reference $(IMAGE) -version $(VERSION) \
+	  -revision "$$(git rev-parse HEAD 2>/dev/null)" -date "$$(git log -1 --format=%ct 2>/dev/null || echo 0)" -ldflags "$(LDFLAGS)"
+
+.PHONY: image-digest
+image-digest: ## The digest of the image that was built last
+	@go run -C manifests/image . -digest -out $(CURDIR)/bin/warren-image.tar
+
+.PHONY: test-image
+test-image: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Build the image twice, in two folders, and look at all that it promises (programs are started there as root only)
+	go -C manifests/image mod tidy -diff
+	cd manifests/image && $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) run ./...
+	go test -C manifests/image -count=1 .
 
 .PHONY: control-plane
 control-plane: ## Build the real etcd, kube-apiserver and controller-manager once (not where KUBEBUILDER_ASSETS is set)
