@@ -27,7 +27,7 @@ demo: deps build control-plane ## Three nodes on this machine: wg show, ping, ip
 
 .PHONY: test
 test: deps deps-kernel build control-plane lint ## Every test, lint included (needs root: namespaces and real packets)
-	./.ci/timed "unit and kernel tests" go test -count=1 -timeout 15m $$(go list ./... | grep -vE '/e2e$$|/e2e/lab|/internal/kube$$')
+	./.ci/timed "unit and kernel tests" go test -count=1 -timeout 15m $$(go list ./... | grep -vE '/e2e$$|/e2e/cluster$$|/e2e/lab|/internal/kube$$')
 	./.ci/timed "packets against policy's specification" go test -count=1 ./policy/nft -run '^TestDifferential$$' -policy.for=50s
 	./.ci/timed "rulesets against policy's specification" go test -count=1 ./policy -run '^TestDifferential$$' -policy.for=40s
 	./.ci/timed "policy's specification against cyclonus" go test -C policy/cyclonus -count=1 . -policy.for=30s
@@ -85,6 +85,26 @@ deps: ## Install what the lab runs (ip, nft, wg, iperf3, tcpdump ...) by apt-get
 .PHONY: deps-kernel
 deps-kernel: ## deps, and what the virtual machine of test-kernel needs (qemu)
 	@./.ci/deps kernel
+
+.PHONY: deps-cluster
+deps-cluster: ## deps, and what nodes with real kubelets need (containerd, runc)
+	@./.ci/deps cluster
+
+.PHONY: node-programs
+node-programs: ## Build the real kubelet, kube-proxy, kube-scheduler and kubectl, and agnhost, once
+	@go run ./e2e/lab/cluster/build -nodes > /dev/null
+
+.PHONY: cluster-up
+cluster-up: deps-cluster build control-plane node-programs ## A cluster of NODES (2) real nodes that stays up; CNI=warren|reference|none CLUSTER_ARGS=...
+	$(LAB) cluster up --nodes $(if $(filter file,$(origin NODES)),2,$(NODES)) --cni $(or $(CNI),warren) $(CLUSTER_ARGS)
+
+.PHONY: cluster-down
+cluster-down: build ## Take the cluster down, and whatever a killed one left
+	$(LAB) cluster down
+
+.PHONY: test-cluster
+test-cluster: deps-cluster build control-plane node-programs ## Real kubelets on Warren and on the reference plugins (needs root)
+	go test -count=1 -timeout 20m -v ./e2e/cluster
 
 .PHONY: lab-up
 lab-up: deps build control-plane ## A lab of NODES (3) nodes that stays up; FAMILIES=ipv4|ipv6|dual UNDERLAY=ipv4|ipv6|dual

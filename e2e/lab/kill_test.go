@@ -59,7 +59,7 @@ func TestKilledOwnerLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	owner := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestOwner$")
-	owner.Env = append(os.Environ(), ownerVariable+"="+name, binVariable+"="+options.Bin)
+	owner.Env = append(os.Environ(), ownerVariable+"="+name, BinVariable+"="+options.Bin)
 	stdin, err := owner.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/warren-mesh/warren/e2e/lab/cluster"
+	"github.com/warren-mesh/warren/e2e/lab/pace"
 )
 
 func (l *Lab) startControlPlane(ctx context.Context) error {
@@ -28,7 +29,7 @@ func (l *Lab) startControlPlane(ctx context.Context) error {
 	root := l.Switch()
 	control, err := cluster.Start(ctx, cluster.Options{
 		Assets: l.options.Assets, Dir: dir, Addresses: root.Addresses,
-		PodCIDRs: l.options.PodCIDRs, ServiceCIDRs: l.options.ServiceCIDRs, NodeMask4: l.options.NodeMask4,
+		PodCIDRs: l.options.PodCIDRs, ServiceCIDRs: l.options.ServiceCIDRs, NodeMask4: l.options.NodeMask4, Scheduler: l.options.Scheduler,
 		Start: root.start, HTTPDial: root.Dial,
 	})
 	if err != nil {
@@ -50,10 +51,13 @@ func (l *Lab) register(ctx context.Context, n *Node) error {
 		n.setPodCIDRs(l.carve(n.index))
 		return nil
 	}
+	if l.options.Scheduler != "" {
+		return nil
+	}
 	if err := l.CreateNodeObject(ctx, n); err != nil {
 		return err
 	}
-	return l.waitPodCIDRs(ctx, n)
+	return l.WaitPodCIDRs(ctx, n)
 }
 
 // carve takes the node's part of each pod CIDR: a /24, a /64.
@@ -141,11 +145,18 @@ func (l *Lab) SetNodeAddresses(ctx context.Context, n *Node, addrs ...netip.Addr
 	}
 }
 
-func (l *Lab) waitPodCIDRs(ctx context.Context, n *Node) error {
+// registerPatience is how long a node may take to register and to be given its pod CIDRs: a kubelet has to start first.
+const registerPatience = 90 * time.Second
+
+// WaitPodCIDRs returns when there is a Node object with pod CIDRs, and takes note of them.
+func (l *Lab) WaitPodCIDRs(ctx context.Context, n *Node) error {
 	client := l.Cluster().Admin()
 	var prefixes []netip.Prefix
-	err := wait.PollUntilContextTimeout(ctx, 10*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(ctx, 10*time.Millisecond, pace.Scale(registerPatience), true, func(ctx context.Context) (bool, error) {
 		node, err := client.CoreV1().Nodes().Get(ctx, n.Name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
 		if err != nil {
 			return false, err
 		}

@@ -148,6 +148,20 @@ func prepareNode(name, labDir, state string) error {
 	return nil
 }
 
+// Enter makes a process that has namespaces of its own the inside of the node, as its first process is of a machine: what is run on the
+// node from now on runs there. The network stays the node's.
+func (n *Node) Enter(pid int) error {
+	ns, err := namespacesOf(pid)
+	if err != nil {
+		return fmt.Errorf("entering process %d of %s: %w", pid, n.Name, err)
+	}
+	n.lab.closers.add(ns)
+	n.lab.mu.Lock()
+	n.ns = ns
+	n.lab.mu.Unlock()
+	return n.lab.saveState()
+}
+
 // setPodCIDRs takes note of what the node was given.
 func (n *Node) setPodCIDRs(prefixes []netip.Prefix) {
 	n.lab.mu.Lock()

@@ -67,7 +67,10 @@ type Options struct {
 	NoAgents bool
 	// NoControlPlane leaves the API server out, and with it the Node objects and the agents. The lab gives out pod CIDRs.
 	NoControlPlane bool
-	// Manifests are files and folders to apply; default manifests/base of the repository.
+	// Scheduler is the program kube-scheduler, for nodes on which real kubelets are to run: the control plane runs pods then, and
+	// the Node objects are the kubelets' to make.
+	Scheduler string
+	// Manifests are files and folders to apply. Nil is manifests/base of the repository, none is an empty slice.
 	Manifests []string
 	// Bin is the folder with warrend, warren, warren-cni and warren-lab; default $WARREN_BIN, or bin/ of the repository, which is
 	// then brought up to date first.

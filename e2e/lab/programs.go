@@ -16,16 +16,16 @@ import (
 	"github.com/warren-mesh/warren/e2e/lab/cluster/assets"
 )
 
-// binVariable names a folder with the lab's programs, so that nothing is built.
-const binVariable = "WARREN_BIN"
+// BinVariable names a folder with the lab's programs, so that nothing is built.
+const BinVariable = "WARREN_BIN"
 
 // findPrograms fills in where the programs and manifests are, and builds what is to be built.
 func (o *Options) findPrograms(ctx context.Context) error {
 	if o.Bin == "" {
-		o.Bin = os.Getenv(binVariable)
+		o.Bin = os.Getenv(BinVariable)
 	}
 	root, err := Repository()
-	if err != nil && (o.Bin == "" || !o.NoControlPlane && (len(o.Manifests) == 0 || o.Assets == "")) {
+	if err != nil && (o.Bin == "" || !o.NoControlPlane && (o.Manifests == nil || o.Assets == "")) {
 		return err
 	}
 	if o.Out == nil {
@@ -42,7 +42,7 @@ func (o *Options) findPrograms(ctx context.Context) error {
 	if o.NoControlPlane {
 		return nil
 	}
-	if len(o.Manifests) == 0 {
+	if o.Manifests == nil {
 		o.Manifests = []string{filepath.Join(root, "manifests", "base")}
 	}
 	if o.Assets == "" {

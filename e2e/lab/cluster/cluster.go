@@ -28,8 +28,8 @@ type Cluster struct {
 	admin   *rest.Config
 	client  kubernetes.Interface
 
-	mu                                 sync.Mutex // guards the processes: one start or stop at a time
-	etcd, apiServer, controllerManager *process
+	mu                                            sync.Mutex // guards the processes: one start or stop at a time
+	etcd, apiServer, controllerManager, scheduler *process
 }
 
 // Start starts a control plane with an empty store. It returns when the API server is ready, RBAC's bootstrap roles are
@@ -72,7 +72,10 @@ func (c *Cluster) start(ctx context.Context) error {
 	if err := c.startAPIServer(ctx); err != nil {
 		return err
 	}
-	return c.startControllerManager(ctx)
+	if err := c.startControllerManager(ctx); err != nil || c.options.Scheduler == "" {
+		return err
+	}
+	return c.startScheduler(ctx)
 }
 
 // Stop ends all programs. What they wrote stays in Dir. A second call does nothing.
@@ -81,8 +84,8 @@ func (c *Cluster) start(ctx context.Context) error {
 func (c *Cluster) Stop() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	err := errors.Join(c.controllerManager.kill(), c.apiServer.kill(), c.etcd.kill())
-	c.controllerManager, c.apiServer, c.etcd = nil, nil, nil
+	err := errors.Join(c.scheduler.kill(), c.controllerManager.kill(), c.apiServer.kill(), c.etcd.kill())
+	c.scheduler, c.controllerManager, c.apiServer, c.etcd = nil, nil, nil, nil
 	return err
 }
 

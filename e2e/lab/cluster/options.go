@@ -11,7 +11,7 @@ import (
 
 // Starter starts cmd where the control plane should live: its network, mount and PID namespace. It must call
 // cmd.Start, may change cmd before, and cmd.Process must be the program's own process: it is waited for and killed.
-// The loopback interface must be up there and the ports 2379, 2380, 6443 and 10257 free.
+// The loopback interface must be up there and the ports 2379, 2380, 6443, 10257 and 10259 free.
 type Starter func(cmd *exec.Cmd) error
 
 // Dialer connects to an address as it is reached where the control plane lives.
@@ -30,6 +30,10 @@ type Options struct {
 	ServiceCIDRs []netip.Prefix // one, or one of each family
 
 	NodeMask4, NodeMask6 int // prefix lengths of a node's pod CIDRs; 0: 24 and 64
+
+	// Scheduler is the program kube-scheduler. Where it is set, pods run: there are all controllers, and the API server may speak to
+	// kubelets.
+	Scheduler string
 
 	Start    Starter
 	HTTPDial Dialer // nil: from here

@@ -52,6 +52,8 @@ func newPKI(dir string, o Options) (*pki, error) {
 		{"apiserver", p.cluster, subject{name: "kube-apiserver", server: true, addresses: names, hosts: []string{
 			"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"}}},
 		{"controller-manager", p.cluster, subject{name: "kube-controller-manager", server: true, addresses: loopback}},
+		{"scheduler", p.cluster, subject{name: "kube-scheduler", server: true, addresses: loopback}},
+		{"kubelet-client", p.cluster, subject{name: "kube-apiserver-kubelet-client", groups: []string{"system:masters"}}},
 	} {
 		pair, err := item.by.issue(item.what)
 		if err != nil {

@@ -26,8 +26,13 @@ const nice = "5"
 
 func (c *Cluster) path(name string) string { return filepath.Join(c.options.Dir, name) }
 
-// run starts a program with its output going to log/NAME.log.
+// run starts a program of Assets with its output going to log/NAME.log.
 func (c *Cluster) run(name string, args ...string) (*process, error) {
+	return c.runProgram(filepath.Join(c.options.Assets, name), args...)
+}
+
+func (c *Cluster) runProgram(path string, args ...string) (*process, error) {
+	name := filepath.Base(path)
 	p := &process{name: name, log: c.path("log/" + name + ".log")}
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -37,7 +42,7 @@ func (c *Cluster) run(name string, args ...string) (*process, error) {
 		p.offset = info.Size()
 	}
 	// nice becomes the program: the process stays the same.
-	args = append([]string{"-n", nice, filepath.Join(c.options.Assets, name)}, args...)
+	args = append([]string{"-n", nice, path}, args...)
 	p.cmd = exec.Command("nice", args...) //nolint:gosec,noctx // the control plane's programs; Stop ends them
 	p.cmd.Dir = c.options.Dir
 	p.cmd.Stdout, p.cmd.Stderr = log, log

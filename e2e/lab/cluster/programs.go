@@ -49,7 +49,7 @@ func (c *Cluster) startEtcd(ctx context.Context) (err error) {
 }
 
 func (c *Cluster) startAPIServer(ctx context.Context) (err error) {
-	c.apiServer, err = c.run("kube-apiserver", append(c.advertise(),
+	c.apiServer, err = c.run("kube-apiserver", append(append(c.advertise(), c.kubeletAccess()...),
 		"--secure-port="+strconv.Itoa(apiServerPort),
 		"--etcd-servers="+etcdURL, "--etcd-cafile="+c.pki.file("etcd-ca.crt"),
 		"--etcd-certfile="+c.pki.file("etcd-client.crt"), "--etcd-keyfile="+c.pki.file("etcd-client.key"),
@@ -94,11 +94,14 @@ func (c *Cluster) startControllerManager(ctx context.Context) error {
 	}
 	args := []string{
 		"--kubeconfig=" + kubeconfig, "--use-service-account-credentials=true",
-		"--controllers=" + strings.Join(controllers, ","), "--leader-elect=false",
+		"--controllers=" + strings.Join(c.controllers(), ","), "--leader-elect=false",
 		"--bind-address=127.0.0.1", "--secure-port=" + strconv.Itoa(controllerManagerPort),
 		"--tls-cert-file=" + c.pki.file("controller-manager.crt"), "--tls-private-key-file=" + c.pki.file("controller-manager.key"),
 		"--allocate-node-cidrs=true", "--cluster-cidr=" + join(c.options.PodCIDRs),
 		"--service-cluster-ip-range=" + join(c.options.ServiceCIDRs), "--profiling=false",
+	}
+	if c.options.Scheduler != "" {
+		args = append(args, "--root-ca-file="+c.pki.file("ca.crt")) // pods find it in kube-root-ca.crt
 	}
 	for _, prefix := range c.options.PodCIDRs { // a mask for a family that is not there is refused
 		if prefix.Addr().Is4() {

@@ -27,7 +27,7 @@ func run() int {
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
 	}
-	root.AddCommand(newInit(), newUp(), newDemo(), newDown(), newStatus(), newShell(), newExec())
+	root.AddCommand(newInit(), newUp(), newDemo(), newDown(), newStatus(), newShell(), newExec(), newCluster())
 	err := root.ExecuteContext(ctx)
 	var exit *exec.ExitError
 	switch {

@@ -4,12 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -50,7 +44,7 @@ func newUp() *cobra.Command {
 			if o.foreground {
 				return o.serve(cmd.Context())
 			}
-			return o.detach(cmd.Context(), cmd.OutOrStdout())
+			return owner{name: o.lab.Name, down: "warren-lab down"}.detach(cmd.Context(), cmd.OutOrStdout())
 		},
 	}
 	o.addFlags(cmd.Flags())
@@ -73,72 +67,4 @@ func (o *upOptions) serve(ctx context.Context) error {
 	fmt.Fprintln(o.lab.Out, settled)
 	<-ctx.Done()
 	return l.Close()
-}
-
-// settled is the last line that the owner writes before it only waits.
-const settled = "Ctrl-C or `warren-lab down` ends it."
-
-// detach starts the owner in the background and shows what it says until the lab is up.
-func (o *upOptions) detach(ctx context.Context, out io.Writer) error {
-	if err := os.MkdirAll(lab.Base(), 0o700); err != nil {
-		return err
-	}
-	path := filepath.Join(lab.Base(), o.lab.Name+".log")
-	if _, err := lab.LoadState(o.lab.Name); err == nil {
-		if _, err := lab.Sweep(); err != nil { // it may be a dead one
-			return err
-		}
-		if _, err := lab.LoadState(o.lab.Name); err == nil {
-			return fmt.Errorf("lab %s is up already: `warren-lab down --name %s` ends it", o.lab.Name, o.lab.Name)
-		}
-		if err := os.MkdirAll(lab.Base(), 0o700); err != nil {
-			return err
-		}
-	}
-	log, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // of the lab of that name
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	owner := exec.CommandContext(context.WithoutCancel(ctx), self, append(os.Args[1:], "--foreground")...) //nolint:gosec // ourselves
-	owner.Stdout, owner.Stderr = log, log
-	owner.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := owner.Start(); err != nil {
-		return fmt.Errorf("starting the lab's owner: %w", err)
-	}
-	return o.follow(ctx, owner, path, out)
-}
-
-// follow copies the owner's log to out until the lab is up. If the owner ends before, or we are told to end, it is over.
-func (o *upOptions) follow(ctx context.Context, owner *exec.Cmd, path string, out io.Writer) error {
-	log, err := os.Open(path) //nolint:gosec // detach made it
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	ended := make(chan error, 1)
-	go func() { ended <- owner.Wait() }()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	w := &watcher{out: out}
-	for {
-		if _, err := io.Copy(w, log); err != nil {
-			return err
-		}
-		if w.settled {
-			return nil
-		}
-		select {
-		case err := <-ended:
-			_, copyErr := io.Copy(w, log)
-			return errors.Join(fmt.Errorf("the lab did not come up: %w", err), copyErr, os.Remove(path))
-		case <-ctx.Done():
-			return errors.Join(context.Cause(ctx), owner.Process.Signal(syscall.SIGTERM), <-ended, os.Remove(path))
-		case <-tick.C:
-		}
-	}
 }

@@ -1,8 +1,9 @@
-// Package assets finds the control plane's programs, and builds them where they are not there yet.
+// Package assets finds Kubernetes' programs, and builds them where they are not there yet: those of the control plane, which every lab
+// needs, and those of nodes, which only a cluster of real kubelets does.
 //
-// They come from the nested module e2e/controlplane and are kept under .cache/controlplane of the repository, in a
-// folder named after the Kubernetes version and what they were built from. A folder named by KUBEBUILDER_ASSETS goes
-// first, and then nothing is built.
+// They come from the nested modules e2e/controlplane and e2e/kubelet and are kept under .cache of the repository, in
+// folders named after the Kubernetes version and what they were built from. For the control plane a folder named by
+// KUBEBUILDER_ASSETS goes first, and then nothing is built.
 package assets
 
 import (
@@ -12,7 +13,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -24,20 +27,40 @@ var ErrNotBuilt = errors.New("the control plane is not built")
 
 const (
 	module     = "github.com/warren-mesh/warren"
-	sources    = "e2e/controlplane" // in the repository
 	kubernetes = "k8s.io/kubernetes"
-	binary     = "controlplane"
 )
 
-// required are the programs a control plane cannot do without; kubectl comes with them for people.
-var required = []string{"etcd", "kube-apiserver", "kube-controller-manager"}
+// part is the programs that one nested module makes: one binary that goes by several names, and packages of others' that are built as they
+// are.
+type part struct {
+	title    string
+	sources  string // the module's folder, in the repository
+	required []string
+	also     []string // names that may be missing
+	packages []string // built besides, each to a program of its own
+}
+
+// controlPlane is what a control plane cannot do without; kubectl comes with it for people.
+var controlPlane = part{
+	title: "the control plane", sources: "e2e/controlplane",
+	required: []string{"etcd", "kube-apiserver", "kube-controller-manager"}, also: []string{"kubectl"},
+}
+
+// nodes is what runs on a node, the scheduler that gives it pods, and the server in Kubernetes' own tests.
+var nodes = part{
+	title: "the programs of nodes", sources: "e2e/kubelet",
+	required: []string{"kubelet", "kube-proxy", "kube-scheduler", "kubectl"}, packages: []string{kubernetes + "/test/images/agnhost"},
+}
+
+// binary is the program that goes by several names.
+func (p part) binary() string { return filepath.Base(p.sources) }
 
 // Find returns the folder with the programs, or an error that wraps [ErrNotBuilt]. It builds nothing.
 func Find() (string, error) {
 	if dir := os.Getenv(Variable); dir != "" {
 		return dir, check(dir)
 	}
-	t, err := locate()
+	t, err := controlPlane.locate()
 	if err != nil {
 		return "", err
 	}
@@ -49,13 +72,7 @@ func Find() (string, error) {
 
 // check tells what a folder of somebody else's making lacks.
 func check(dir string) error {
-	var missing []string
-	for _, name := range required {
-		info, err := os.Stat(filepath.Join(dir, name)) //nolint:gosec // whoever runs this names the folder
-		if err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
-			missing = append(missing, name)
-		}
-	}
+	missing := controlPlane.missing(dir)
 	if len(missing) == 0 {
 		return nil
 	}
@@ -64,35 +81,56 @@ func check(dir string) error {
 		Variable, dir, strings.Join(missing, ", "), Variable)
 }
 
+// missing are the programs that a folder lacks.
+func (p part) missing(dir string) (names []string) {
+	for _, name := range p.programs() {
+		info, err := os.Stat(filepath.Join(dir, name)) //nolint:gosec // whoever runs this names the folder
+		if err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// programs are those that have to be there.
+func (p part) programs() []string {
+	names := slices.Clone(p.required)
+	for _, pkg := range p.packages {
+		names = append(names, path.Base(pkg))
+	}
+	return names
+}
+
 // target is what would be built: from where, at which version, into which folder.
 type target struct {
-	sources string
+	part
+	folder  string // of the module
 	version string // of Kubernetes, as in v1.34.4
 	dir     string
 }
 
-func (t target) built() bool { return check(t.dir) == nil }
+func (t target) built() bool { return len(t.missing(t.dir)) == 0 }
 
 // locate finds the repository from the working folder upward.
-func locate() (target, error) {
+func (p part) locate() (target, error) {
 	root, err := repository()
 	if err != nil {
 		return target{}, err
 	}
-	t := target{sources: filepath.Join(root, sources)}
-	if t.version, err = requiredVersion(filepath.Join(t.sources, "go.mod"), kubernetes); err != nil {
+	t := target{part: p, folder: filepath.Join(root, p.sources)}
+	if t.version, err = requiredVersion(filepath.Join(t.folder, "go.mod"), kubernetes); err != nil {
 		return target{}, err
 	}
 	sum := sha256.New()
 	for _, name := range []string{"go.mod", "go.sum", "main.go"} {
-		content, err := os.ReadFile(filepath.Join(t.sources, name)) //nolint:gosec // in the repository
+		content, err := os.ReadFile(filepath.Join(t.folder, name)) //nolint:gosec // in the repository
 		if err != nil {
-			return target{}, fmt.Errorf("reading what the control plane is built from: %w", err)
+			return target{}, fmt.Errorf("reading what %s is built from: %w", p.title, err)
 		}
 		sum.Write(content)
 	}
-	sum.Write([]byte(strings.Join(buildArguments(t.version, ""), " ")))
-	t.dir = filepath.Join(root, ".cache", "controlplane",
+	sum.Write([]byte(strings.Join(buildArguments(t.version, "", append([]string{"."}, p.packages...)...), " ")))
+	t.dir = filepath.Join(root, ".cache", p.binary(),
 		strings.TrimPrefix(t.version, "v")+"-"+hex.EncodeToString(sum.Sum(nil))[:12])
 	return t, nil
 }

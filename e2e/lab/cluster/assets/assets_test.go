@@ -41,7 +41,7 @@ func TestFindTakesTheVariable(t *testing.T) {
 }
 
 func TestLocate(t *testing.T) {
-	target, err := locate()
+	target, err := controlPlane.locate()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,8 +51,8 @@ func TestLocate(t *testing.T) {
 	if name := filepath.Base(target.dir); !strings.HasPrefix(name, target.version[1:]+"-") {
 		t.Errorf("folder %s is not named after version %s", name, target.version)
 	}
-	again, err := locate()
-	if diff := cmp.Diff(target, again, cmp.AllowUnexported(target)); diff != "" || err != nil {
+	again, err := controlPlane.locate()
+	if diff := cmp.Diff(target, again, cmp.AllowUnexported(target, part{})); diff != "" || err != nil {
 		t.Errorf("a second time (%v):\n%s", err, diff)
 	}
 }
@@ -67,6 +67,7 @@ func TestEnsure(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	sources := controlPlane.sources
 	write("go.mod", "module "+module+"\n")
 	write("here/empty", "")
 	write(sources+"/go.mod", "module "+module+"/"+sources+"\n\ngo 1.24\n\nrequire "+kubernetes+" v1.2.3\n\nreplace "+kubernetes+" => ./k\n")
@@ -104,7 +105,7 @@ func TestEnsure(t *testing.T) {
 
 func TestProgress(t *testing.T) {
 	var out bytes.Buffer
-	p := &progress{w: &out, start: time.Now()}
+	p := &progress{w: &out, start: time.Now(), last: module + "/here"}
 	step := func(text string) {
 		t.Helper()
 		if _, err := p.Write([]byte(text)); err != nil {
@@ -117,7 +118,7 @@ func TestProgress(t *testing.T) {
 	step("example.com/a\nexample.com/a/in") // the second is not whole yet
 	step("ternal\n")
 	step("# example.com/a\na.go:1:1: oh\n")
-	step(module + "/" + sources + "\n")
+	step(module + "/here\n")
 	want := `  0s: downloading example.com/a v1.2.3
   0s: 1 of at most 7 packages compiled, compiling example.com/a
   0s: 2 of at most 7 packages compiled, compiling example.com/a/internal

@@ -11,7 +11,7 @@ import (
 )
 
 // lock takes the file for this process alone. It goes with the process, so that nobody who was killed holds it.
-func lock(ctx context.Context, name string, w io.Writer) (unlock func() error, err error) {
+func lock(ctx context.Context, name, title string, w io.Writer) (unlock func() error, err error) {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // in .cache
 	if err != nil {
 		return nil, err
@@ -28,7 +28,7 @@ func lock(ctx context.Context, name string, w io.Writer) (unlock func() error, e
 		}
 		if time.Since(told) >= interval {
 			told = time.Now()
-			fmt.Fprintf(w, "waiting for another build of the control plane (%s)\n", time.Since(start).Round(time.Second))
+			fmt.Fprintf(w, "waiting for another build of %s (%s)\n", title, time.Since(start).Round(time.Second))
 		}
 		select {
 		case <-ctx.Done():

@@ -12,6 +12,7 @@ import (
 // progress reads what the go command prints and says now and then how far it is.
 type progress struct {
 	start time.Time
+	last  string // the package that is linked
 
 	mu       sync.Mutex // guards all below: two writers and a ticker
 	w        io.Writer
@@ -44,7 +45,7 @@ func (p *progress) line(line string) {
 	switch download, ok := strings.CutPrefix(line, "go: downloading "); {
 	case ok:
 		p.doing = "downloading " + download
-	case line == module+"/"+sources:
+	case line == p.last:
 		p.compiled++
 		p.doing = "linking"
 	case line != "" && !strings.ContainsAny(line, " \t:"):

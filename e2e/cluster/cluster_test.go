@@ -1,0 +1,220 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/warren-mesh/warren/e2e/cluster/node"
+	"github.com/warren-mesh/warren/e2e/lab"
+)
+
+// start starts a cluster for a test, which fails if anything of it is left after its end.
+func start(t *testing.T, options Options) *Cluster {
+	t.Helper()
+	options.Name = fmt.Sprintf("%s-%d", strings.ToLower(t.Name()), os.Getpid())
+	options.Out = t.Output()
+	c, err := Start(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(c.explanation(context.WithoutCancel(t.Context())))
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		assertGone(t, options.Name)
+	})
+	return c
+}
+
+// assertGone fails the test if a cluster has left control groups, and with them processes, or mounts or folders.
+func assertGone(t *testing.T, name string) {
+	t.Helper()
+	groups, err := node.Clusters()
+	left, errLeft := remains()
+	mounts, errMounts := os.ReadFile("/proc/self/mountinfo")
+	if err := errors.Join(err, errLeft, errMounts); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range append(append(groups, left...), strings.Split(string(mounts), "\n")...) {
+		if strings.Contains(line, name) {
+			t.Errorf("left: %s", line)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(lab.Base(), name)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the lab's folder is left: %v", err)
+	}
+}
+
+// echoPods are the pods of the echo service by node.
+func echoPods(t *testing.T, c *Cluster) map[string]*corev1.Pod {
+	t.Helper()
+	list, err := c.Client().CoreV1().Pods(metav1.NamespaceDefault).List(t.Context(), metav1.ListOptions{LabelSelector: "app=echo"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pods := map[string]*corev1.Pod{}
+	for i, p := range list.Items {
+		if p.Status.Phase != corev1.PodRunning {
+			t.Errorf("pod %s on %s is %s", p.Name, p.Spec.NodeName, p.Status.Phase)
+		}
+		pods[p.Spec.NodeName] = &list.Items[i]
+	}
+	return pods
+}
+
+// ask has a pod ask the address so many times for the name of who answers, and returns the answers. It is asked from its own node, which may always
+// reach it.
+func ask(ctx context.Context, n *lab.Node, pod *corev1.Pod, address string, port, tries int) (map[string]int, error) {
+	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DialContext: n.Dial, DisableKeepAlives: true}}
+	query := url.Values{"request": {"hostname"}, "protocol": {"http"}, "host": {address}, "port": {fmt.Sprint(port)}, "tries": {fmt.Sprint(tries)}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(pod.Status.PodIP, "8080")+"/dial?"+query.Encode(), nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, err
+	}
+	var answer struct{ Responses, Errors []string }
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return nil, fmt.Errorf("%s: %w", body, err)
+	}
+	names := map[string]int{}
+	for _, name := range answer.Responses {
+		names[name]++
+	}
+	if len(answer.Errors) > 0 {
+		return names, fmt.Errorf("%d of %d: %s", len(answer.Errors), tries, answer.Errors[0])
+	}
+	return names, nil
+}
+
+// assertConnected fails the test unless every node's pod reaches every other's, by its address and by the service, and the API server reads its log.
+func assertConnected(t *testing.T, c *Cluster) {
+	t.Helper()
+	pods := echoPods(t, c)
+	service, err := c.Client().CoreV1().Services(metav1.NamespaceDefault).Get(t.Context(), "echo", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range c.Lab.Nodes() {
+		pod := pods[n.Name]
+		if pod == nil {
+			t.Fatalf("no pod of the echo service on %s", n.Name)
+		}
+		for _, other := range pods {
+			names, err := ask(t.Context(), n, pod, other.Status.PodIP, 8080, 3)
+			if err != nil || names[other.Name] != 3 {
+				t.Errorf("pod to pod, %s to %s: %v: %v", n.Name, other.Spec.NodeName, names, err)
+			}
+		}
+		// kube-proxy may not have heard of all pods yet.
+		if err := c.until(t.Context(), func(ctx context.Context) error {
+			names, err := ask(ctx, n, pod, service.Spec.ClusterIP, 80, 40)
+			if err == nil && len(names) != len(pods) {
+				err = fmt.Errorf("answers of %v, want them of %d pods", names, len(pods))
+			}
+			return err
+		}); err != nil {
+			t.Errorf("pod to service, from %s: %v", n.Name, err)
+		}
+		log, err := c.Client().CoreV1().Pods(metav1.NamespaceDefault).GetLogs(pod.Name, &corev1.PodLogOptions{}).DoRaw(t.Context())
+		if err != nil || !strings.Contains(string(log), "Started HTTP server on port 8080") {
+			t.Errorf("log of %s: %v: %s", pod.Name, err, log)
+		}
+	}
+}
+
+// TestReference: real kubelets on the reference plugins, which says that the harness itself works.
+func TestReference(t *testing.T) {
+	assertConnected(t, start(t, Options{CNI: Reference}))
+}
+
+// TestWarren: nodes are NotReady until Warren serves them, and then run pods that reach each other, by WireGuard alone.
+func TestWarren(t *testing.T) {
+	c := start(t, Options{CNI: None, Manifests: []string{"../../manifests/base", "testdata/warren.yaml"}})
+	nodes, err := c.Client().CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range nodes.Items {
+		if ready, _ := Ready(&n); ready {
+			t.Errorf("node %s is Ready without a network", n.Name)
+		}
+	}
+	began := time.Now()
+	if err := c.Install(t.Context(), Warren); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("from kubectl apply to a pod on every node: %s", time.Since(began).Round(100*time.Millisecond))
+	capture, err := c.Lab.Capture(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range c.Lab.Nodes() {
+		if err := capture.Control(t.Context(), n); err != nil {
+			t.Error(err)
+		}
+	}
+	assertConnected(t, c)
+	capture.AssertClean(t)
+}
+
+// TestKilled: what a cluster whose owner was killed leaves is removed.
+func TestKilled(t *testing.T) {
+	bin, err := lab.Build(t.Context(), t.Output(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := fmt.Sprintf("testkilled-%d", os.Getpid())
+	owner := exec.CommandContext(t.Context(), filepath.Join(bin, "warren-lab"), "cluster", "up", "--foreground", "--name", name, "--nodes", "1", "--cni", "none")
+	owner.Stderr = t.Output()
+	out, err := owner.StdoutPipe()
+	if err == nil {
+		err = owner.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	up := false
+	for lines := bufio.NewScanner(out); !up && lines.Scan(); {
+		t.Log(lines.Text())
+		up = strings.HasPrefix(lines.Text(), "KUBECONFIG=")
+	}
+	if err := owner.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	_ = owner.Wait() // it was killed, and says so
+	if left, err := remains(); !up || err != nil || !slices.Contains(left, name) {
+		t.Errorf("up: %t, and of it there is %v, %v: nothing to remove", up, left, err)
+	}
+	if swept, err := Sweep(); err != nil || !slices.Contains(swept, name) {
+		t.Errorf("swept %v, %v, want %s", swept, err, name)
+	}
+	assertGone(t, name)
+}
