@@ -96,7 +96,7 @@ node-programs: ## Build the real kubelet, kube-proxy, kube-scheduler and kubectl
 
 .PHONY: cluster-up
 cluster-up: deps-cluster build control-plane node-programs ## A cluster of NODES (2) real nodes that stays up; CNI=warren|reference|none CLUSTER_ARGS=...
-	$(LAB) cluster up --nodes $(if $(filter file,$(origin NODES)),2,$(NODES)) --cni $(or $(CNI),warren) $(CLUSTER_ARGS)
+	WARREN_BIN=bin $(LAB) cluster up --nodes $(if $(filter file,$(origin NODES)),2,$(NODES)) --cni $(or $(CNI),warren) $(CLUSTER_ARGS)
 
 .PHONY: cluster-down
 cluster-down: build ## Take the cluster down, and whatever a killed one left
