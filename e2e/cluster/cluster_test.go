@@ -157,7 +157,7 @@ func TestReference(t *testing.T) {
 
 // TestWarren: nodes are NotReady until Warren serves them, and then run pods that reach each other, by WireGuard alone.
 func TestWarren(t *testing.T) {
-	c := start(t, Options{CNI: None, Manifests: []string{"../../manifests/base", "testdata/warren.yaml"}})
+	c := start(t, Options{CNI: None})
 	nodes, err := c.Client().CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
