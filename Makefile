@@ -25,6 +25,10 @@ help: ## List the targets
 demo: deps build control-plane ## Three nodes on this machine: wg show, ping, iperf3, and a capture of the wire
 	$(LAB) demo
 
+.PHONY: demo-cluster
+demo-cluster: deps deps-cluster build control-plane node-programs ## Three nodes with real kubelets: kubectl apply -f, pods, a service, wg show, and a capture of the wire
+	$(LAB) cluster demo
+
 .PHONY: test
 test: deps deps-kernel build control-plane lint ## Every test, lint included (needs root: namespaces and real packets)
 	./.ci/timed "unit and kernel tests" go test -count=1 -timeout 15m $$(go list ./... | grep -vE '/e2e$$|/e2e/cluster$$|/e2e/lab|/internal/kube$$')
@@ -105,6 +109,7 @@ cluster-down: build ## Take the cluster down, and whatever a killed one left
 .PHONY: test-cluster
 test-cluster: deps-cluster build control-plane node-programs ## Real kubelets on Warren and on the reference plugins (needs root)
 	go test -count=1 -timeout 20m -v ./e2e/cluster
+	$(LAB) cluster demo < /dev/null | cat
 
 .PHONY: lab-up
 lab-up: deps build control-plane ## A lab of NODES (3) nodes that stays up; FAMILIES=ipv4|ipv6|dual UNDERLAY=ipv4|ipv6|dual

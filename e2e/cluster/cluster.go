@@ -123,6 +123,11 @@ func (c *Cluster) Install(ctx context.Context, cni CNI) error {
 		return errors.New("installing no network: that is what there is")
 	}
 	c.say("the network is installed: %s", cni)
+	return c.Settle(ctx)
+}
+
+// Settle returns when the nodes, to which somebody has given a network, are Ready and run a pod of the echo service.
+func (c *Cluster) Settle(ctx context.Context) error {
 	if err := c.WaitReady(ctx); err != nil {
 		return err
 	}

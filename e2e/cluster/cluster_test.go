@@ -3,17 +3,14 @@ package cluster
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -65,60 +62,10 @@ func assertGone(t *testing.T, name string) {
 	}
 }
 
-// echoPods are the pods of the echo service by node.
-func echoPods(t *testing.T, c *Cluster) map[string]*corev1.Pod {
-	t.Helper()
-	list, err := c.Client().CoreV1().Pods(metav1.NamespaceDefault).List(t.Context(), metav1.ListOptions{LabelSelector: "app=echo"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	pods := map[string]*corev1.Pod{}
-	for i, p := range list.Items {
-		if p.Status.Phase != corev1.PodRunning {
-			t.Errorf("pod %s on %s is %s", p.Name, p.Spec.NodeName, p.Status.Phase)
-		}
-		pods[p.Spec.NodeName] = &list.Items[i]
-	}
-	return pods
-}
-
-// ask has a pod ask the address so many times for the name of who answers, and returns the answers. It is asked from its own node, which may always
-// reach it.
-func ask(ctx context.Context, n *lab.Node, pod *corev1.Pod, address string, port, tries int) (map[string]int, error) {
-	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DialContext: n.Dial, DisableKeepAlives: true}}
-	query := url.Values{"request": {"hostname"}, "protocol": {"http"}, "host": {address}, "port": {fmt.Sprint(port)}, "tries": {fmt.Sprint(tries)}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(pod.Status.PodIP, "8080")+"/dial?"+query.Encode(), nil)
-	if err != nil {
-		return nil, err
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return nil, err
-	}
-	var answer struct{ Responses, Errors []string }
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, fmt.Errorf("%s: %w", body, err)
-	}
-	names := map[string]int{}
-	for _, name := range answer.Responses {
-		names[name]++
-	}
-	if len(answer.Errors) > 0 {
-		return names, fmt.Errorf("%d of %d: %s", len(answer.Errors), tries, answer.Errors[0])
-	}
-	return names, nil
-}
-
 // assertConnected fails the test unless every node's pod reaches every other's, by its address and by the service, and the API server reads its log.
 func assertConnected(t *testing.T, c *Cluster) {
 	t.Helper()
-	pods := echoPods(t, c)
-	service, err := c.Client().CoreV1().Services(metav1.NamespaceDefault).Get(t.Context(), "echo", metav1.GetOptions{})
+	pods, _, err := c.Echo(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,19 +75,12 @@ func assertConnected(t *testing.T, c *Cluster) {
 			t.Fatalf("no pod of the echo service on %s", n.Name)
 		}
 		for _, other := range pods {
-			names, err := ask(t.Context(), n, pod, other.Status.PodIP, 8080, 3)
+			names, err := Ask(t.Context(), n, pod, net.JoinHostPort(other.Status.PodIP, strconv.Itoa(EchoPort)), 3)
 			if err != nil || names[other.Name] != 3 {
 				t.Errorf("pod to pod, %s to %s: %v: %v", n.Name, other.Spec.NodeName, names, err)
 			}
 		}
-		// kube-proxy may not have heard of all pods yet.
-		if err := c.until(t.Context(), func(ctx context.Context) error {
-			names, err := ask(ctx, n, pod, service.Spec.ClusterIP, 80, 40)
-			if err == nil && len(names) != len(pods) {
-				err = fmt.Errorf("answers of %v, want them of %d pods", names, len(pods))
-			}
-			return err
-		}); err != nil {
+		if _, err := c.AskService(t.Context(), n, 40); err != nil {
 			t.Errorf("pod to service, from %s: %v", n.Name, err)
 		}
 		log, err := c.Client().CoreV1().Pods(metav1.NamespaceDefault).GetLogs(pod.Name, &corev1.PodLogOptions{}).DoRaw(t.Context())

@@ -20,7 +20,7 @@ func newCluster() *cobra.Command {
 		Short: "A whole Kubernetes cluster: nodes with containerd, kubelet and kube-proxy",
 		Args:  cobra.NoArgs,
 	}
-	cmd.AddCommand(newClusterUp(), newClusterDown(), newClusterNode(), newClusterInit())
+	cmd.AddCommand(newClusterUp(), newClusterDown(), newClusterDemo(), newClusterNode(), newClusterInit())
 	return cmd
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,7 +27,7 @@ func newDemo() *cobra.Command {
 				return fmt.Errorf("finding the programs: %w", err)
 			}
 			terminal := term.IsTerminal(int(os.Stdout.Fd()))
-			d := &demo{name: name, bin: filepath.Dir(self), out: cmd.OutOrStdout(), bold: terminal}
+			d := &demo{screen: screen{cmd.OutOrStdout(), terminal}, name: name, bin: filepath.Dir(self)}
 			return d.run(cmd.Context(), terminal)
 		},
 	}
@@ -70,10 +69,9 @@ The lab stays up until Ctrl-C. In another terminal, try:
 
 // demo is a lab that is being shown.
 type demo struct {
+	screen
 	name    string // of the lab
 	bin     string // the folder with the programs
-	out     io.Writer
-	bold    bool // out is a terminal
 	lab     *lab.Lab
 	capture *lab.Capture
 }
@@ -83,15 +81,6 @@ func (d *demo) close() error {
 		return nil
 	}
 	return d.lab.Close()
-}
-
-// say begins a part of the screen.
-func (d *demo) say(format string, args ...any) {
-	text := "== " + fmt.Sprintf(format, args...)
-	if d.bold {
-		text = "\033[1m" + text + "\033[0m"
-	}
-	fmt.Fprintf(d.out, "\n%s\n", text)
 }
 
 // start brings up the lab, with the capture on and proven before the first agent runs.
@@ -140,19 +129,7 @@ func (d *demo) nodes(ctx context.Context) error {
 	return nil
 }
 
-// wg shows one node's device.
-func (d *demo) wg(ctx context.Context) error {
-	d.say("n1# wg show")
-	text, err := d.lab.Node("n1").Run(ctx, "wg", "show")
-	if err != nil {
-		return err
-	}
-	fmt.Fprint(d.out, text)
-	if got := strings.Count(text, "peer: "); got != 2 {
-		return fmt.Errorf("n1 has %d peers, want 2", got)
-	}
-	return nil
-}
+func (d *demo) wg(ctx context.Context) error { return d.peers(ctx, d.lab.Node("n1")) }
 
 // pods are the two between which the demo sends.
 func (d *demo) pods() (from, to *lab.Pod) {
@@ -201,28 +178,4 @@ func (d *demo) iperf(ctx context.Context) error {
 	return server.Wait()
 }
 
-// wire shows what was on the underlay all the while.
-func (d *demo) wire(ctx context.Context) error {
-	d.say("the underlay meanwhile, from before the first packet")
-	leaks, err := d.capture.Leaks(ctx)
-	if err != nil {
-		return err
-	}
-	shown := 0
-	for _, frame := range d.capture.Frames() {
-		if frame.WireGuard != 0 && shown < 12 {
-			fmt.Fprintln(d.out, frame)
-			shown++
-		}
-	}
-	fmt.Fprintf(d.out, "...\n%8d packets of WireGuard\n%8d of the agents' TLS to the API server, ARP and neighbour discovery\n%8d with a pod's address in clear\n",
-		d.capture.WireGuardPackets(), d.capture.OtherPackets(), len(leaks))
-	fmt.Fprintln(d.out, "(Frames with pods' addresses in clear were sent from each node before, and the capture saw every one.)")
-	for _, leak := range leaks {
-		fmt.Fprintln(d.out, "IN CLEAR:", leak)
-	}
-	if len(leaks) > 0 || d.capture.WireGuardPackets() == 0 {
-		return fmt.Errorf("%d frames in clear and %d of WireGuard, want none and some", len(leaks), d.capture.WireGuardPackets())
-	}
-	return nil
-}
+func (d *demo) wire(ctx context.Context) error { return d.underlay(ctx, d.capture) }

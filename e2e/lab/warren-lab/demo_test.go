@@ -60,7 +60,7 @@ func TestDemo(t *testing.T) {
 func TestDemoTellsTheTruth(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	d := &demo{name: fmt.Sprintf("lies-%d", os.Getpid()), bin: programs(t), out: t.Output()}
+	d := &demo{screen: screen{out: t.Output()}, name: fmt.Sprintf("lies-%d", os.Getpid()), bin: programs(t)}
 	defer func() {
 		if err := d.close(); err != nil {
 			t.Error(err)
