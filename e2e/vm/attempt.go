@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 
@@ -39,6 +40,9 @@ func attempts(ctx context.Context, accel string, out io.Writer) []string {
 	return []string{tcg, tcgSingle}
 }
 
+// virtualizes matches what Linux says of a processor that can run guests.
+var virtualizes = regexp.MustCompile(`(?m)^flags\s*:.*\b(vmx|svm)\b`)
+
 // kvmWorks says whether a machine with KVM starts here, and prints why not.
 func kvmWorks(ctx context.Context, out io.Writer) bool {
 	device, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
@@ -46,6 +50,12 @@ func kvmWorks(ctx context.Context, out io.Writer) bool {
 		return false
 	}
 	_ = device.Close() // it was only tried
+	// Some machines that are virtual have the device for guests of a kind that Debian's kernel is not: it never gets up.
+	processor, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil || !virtualizes.Match(processor) {
+		fmt.Fprintln(out, "KVM does not work here: the processor has no virtualization (vmx, svm)")
+		return false
+	}
 	_, err = command(ctx, "timeout", "20", "sh", "-c", "echo quit | qemu-system-x86_64 -accel kvm -cpu max -nodefaults -display none -S -monitor stdio")
 	if err != nil {
 		fmt.Fprintln(out, "KVM does not work here:", err)

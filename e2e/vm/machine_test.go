@@ -40,3 +40,15 @@ func TestBrokenError(t *testing.T) {
 		t.Error("a whole kernel is said to be broken")
 	}
 }
+
+func TestVirtualizes(t *testing.T) {
+	for cpuinfo, want := range map[string]bool{
+		"processor\t: 0\nflags\t\t: fpu vmx ssse3\n":        true,
+		"flags\t\t: fpu svm\n":                              true,
+		"flags\t\t: fpu ssse3 vmxless\nvmx flags\t: vnmi\n": false,
+	} {
+		if got := virtualizes.MatchString(cpuinfo); got != want {
+			t.Errorf("%q: %v, want %v", cpuinfo, got, want)
+		}
+	}
+}
