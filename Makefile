@@ -193,10 +193,6 @@ test-manifests: control-plane ## The real API server takes manifests/warren.yaml
 	go test -count=1 -v -run '^(TestOneFile|TestCluster)$$/^what users apply$$' ./e2e/lab/cluster
 	go test -C manifests/render -count=1 .
 
-.PHONY: test-installed
-test-installed: deps build control-plane ## Agents with the capabilities of the manifests and no others, and without each of them (needs root)
-	go test -count=1 -v -timeout 10m -run '^(TestAsInstalled|TestWithoutACapability)$$' ./e2e -installed
-
 .PHONY: clean
 clean: ## Remove bin/ and .cache/
 	rm -rf bin .cache

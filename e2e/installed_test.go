@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,9 +17,6 @@ import (
 	"github.com/warren-mesh/warren/e2e/lab"
 )
 
-// installed has the tests of what is installed run: they are not part of `make test` yet.
-var installed = flag.Bool("installed", false, "run the tests of agents as the manifests install them (make test-installed)")
-
 // tunnelSocket is the manifests'.
 const tunnelSocket = "/run/warren/tunnel.sock"
 
@@ -28,7 +24,6 @@ const tunnelSocket = "/run/warren/tunnel.sock"
 // makes it. The userspace device is run by a process of its own: the agent comes and goes without a packet lost, and where that process
 // ended, the next one is asked.
 func TestAsInstalled(t *testing.T) {
-	needInstalled(t)
 	ctx := testContext(t)
 	agent, tunnel := capabilities(t, "daemonset.yaml"), capabilities(t, "tunnel.yaml")
 	s := bareScene(ctx, t, lab.Options{Nodes: 2, PodFamilies: lab.Dual, WireGuard: "userspace"})
@@ -69,7 +64,6 @@ func TestAsInstalled(t *testing.T) {
 
 // TestWithoutACapability: an agent that lacks one names it and changes nothing.
 func TestWithoutACapability(t *testing.T) {
-	needInstalled(t)
 	ctx := testContext(t)
 	all := capabilities(t, "daemonset.yaml")
 	s := bareScene(ctx, t, lab.Options{Nodes: 1})
@@ -83,13 +77,6 @@ func TestWithoutACapability(t *testing.T) {
 	}
 	if got := run(ctx, t, &n1.Host, "", "nft", "list", "tables"); strings.Contains(got, "warren") {
 		t.Errorf("it made tables: %s", got)
-	}
-}
-
-func needInstalled(t *testing.T) {
-	t.Helper()
-	if !*installed {
-		t.Skip("run `make test-installed`")
 	}
 }
 

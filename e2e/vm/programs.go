@@ -13,6 +13,7 @@ import (
 // programs are what the tests and the kernel run, taken from this machine with their libraries.
 var programs = []string{
 	"sh", "cat", "ls", "sort", "mkdir", "test", "nice", "date", "seq", "tail", "sleep", "timeout", "nsenter", "sysctl", "grep", "sed", "tr", "modprobe",
+	"pidof", "setpriv",
 	"ip", "bridge", "tc", "ss", "nft", "wg", "ping", "tcpdump", "conntrack",
 	"iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore", "iptables-nft", "ip6tables-nft",
 }
