@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/warren-mesh/warren/e2e/lab"
 	"github.com/warren-mesh/warren/e2e/lab/pace"
 )
 
@@ -121,7 +120,7 @@ func TestPolicyRevokes(t *testing.T) {
 	for _, c := range revokeCases {
 		t.Run(c.name, func(t *testing.T) { s.revokes(ctx, t, c) })
 	}
-	metrics := run(ctx, t, &s.Node("n1").Host, "", "curl", "-s", "http://"+lab.MetricsAddress+"/metrics")
+	metrics := scrape(ctx, t, s.Node("n1"))
 	for _, want := range []string{"warren_policy_flows_revoked_total", "warren_policy_flows_restored_total", "warren_policy_flows_listing_seconds_count",
 		"warren_policy_revocation_seconds_count"} {
 		if strings.Contains(metrics, want+" 0\n") || !strings.Contains(metrics, want) {

@@ -22,8 +22,28 @@ const (
 // it. Flows of protocols without ports need no more than that.
 func (t *Table) Revoke(flows []policy.Flow) error { return t.changeRevoked(flows, true) }
 
-// Restore takes back what Revoke did.
-func (t *Table) Restore(flows []policy.Flow) error { return t.changeRevoked(flows, false) }
+const (
+	// underWay is longer than a packet takes through the rules.
+	underWay = 50 * time.Millisecond
+	// bundle is how many flows one transaction takes back: others have their turn between two.
+	bundle = 2000
+)
+
+// Restore takes back what Revoke did. A packet that is on its way through the rules meanwhile may still be remembered as one that insists, after
+// that was taken back, and would keep its flow away for as long as an end sends: so all is taken back once more when it is through.
+func (t *Table) Restore(flows []policy.Flow) error {
+	for turn := range 2 {
+		if turn > 0 {
+			time.Sleep(underWay)
+		}
+		for some := range slices.Chunk(flows, bundle) {
+			if err := t.changeRevoked(some, false); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
 
 // Revoked are the flows that are kept from passing. Those whose time is over are among them until the next Set.
 func (t *Table) Revoked() []policy.Flow {

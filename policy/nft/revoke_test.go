@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/warren-mesh/warren/internal/nft"
 	"github.com/warren-mesh/warren/policy"
 	"github.com/warren-mesh/warren/policy/conntrack"
 	"github.com/warren-mesh/warren/policy/revoke"
@@ -127,6 +128,52 @@ func TestRevoke(t *testing.T) {
 				l.open(network, a, b, f).close() // The same ports, for UDP.
 			}
 		}
+	}
+}
+
+// TestRestoreUnderWay gives a flow back although a packet of it was on its way through the rules, and was remembered after that.
+func TestRestoreUnderWay(t *testing.T) {
+	l := build(t)
+	afterwards := func() {} // what happens after the next transaction
+	table := newTable(t, Options{OnTransaction: func(Transaction) {
+		do := afterwards
+		afterwards = func() {}
+		do()
+	}})
+	set(t, table, ruleset(nil, nil, boundA("", ""), boundB("", "")))
+	for f, insisting := range map[policy.SetKind]nft.Set{
+		policy.Addresses4: {Name: insisting4, Kind: nft.IPv4Flows}, policy.Addresses6: {Name: insisting6, Kind: nft.IPv6Flows},
+	} {
+		run(t, "conntrack -F")
+		a, b := l.hosts["a"], l.hosts["b"]
+		from, to := netip.AddrPortFrom(a.to(f), 9001), netip.AddrPortFrom(b.to(f), 9000)
+		s := l.open("udp", a, b, f)
+		flows := []policy.Flow{{Protocol: policy.UDP, From: from, To: to}}
+		if err := table.Revoke(flows); err != nil {
+			t.Fatal(err)
+		}
+		run(t, "conntrack -F")
+		late := func() {
+			insisting.Elements = []nft.Element{nft.FlowElement(from, to, uint8(policy.UDP), revokedOther)}
+			if err := table.send(nft.Change{Add: []nft.Set{insisting}}); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := table.changeRevoked(flows, false); err != nil {
+			t.Fatal(err)
+		}
+		late()
+		if s.carries(true) {
+			t.Error("control: what was remembered late keeps no flow away")
+		}
+		afterwards = late
+		if err := table.Restore(flows); err != nil {
+			t.Fatal(err)
+		}
+		if !s.carries(true) || !s.carries(false) {
+			t.Errorf("%v: it does not carry again", flows[0])
+		}
+		s.close()
 	}
 }
 

@@ -84,12 +84,13 @@ func (s *settlement) loosen(about pending) error {
 	if s.failed != nil {
 		return s.failed
 	}
-	for some := range slices.Chunk(allowed, bundle) {
-		if err := s.rules.Restore(some); err != nil {
-			return err
-		}
-		s.out.Restored += len(some)
+	if len(allowed) == 0 {
+		return nil
 	}
+	if err := s.rules.Restore(allowed); err != nil {
+		return err
+	}
+	s.out.Restored = len(allowed)
 	return nil
 }
 
