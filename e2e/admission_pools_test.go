@@ -98,10 +98,10 @@ func (a attempt) await(ctx context.Context, t *testing.T, clients map[string]res
 
 func poolAttempts() []attempt {
 	return []attempt{
-		// Around, inside and the same as another; beside it. Its own name is no other.
+		// Around, inside and the same as another; beside it. Its own name is no other. Of several pools that one overlaps, any may be named.
 		{admin, "create", "ippools", pool("a", `"cidr":"10.64.0.0/15","blockSize":26`), apart},
-		{admin, "create", "ippools", pool("a", `"cidr":"10.0.0.0/8","blockSize":26`), "10.0.0.0/8 overlaps 10.64.0.0/16 of IPPool v4"},
-		{admin, "create", "ippools", pool("a", `"cidr":"10.64.128.0/17","blockSize":26`), apart},
+		{admin, "create", "ippools", pool("a", `"cidr":"10.0.0.0/8","blockSize":26`), apart},
+		{admin, "create", "ippools", pool("a", `"cidr":"10.64.128.0/17","blockSize":26`), "10.64.128.0/17 overlaps 10.64.0.0/16 of IPPool v4"},
 		{admin, "create", "ippools", pool("a", `"cidr":"10.64.0.0/16","blockSize":28`), apart},
 		{admin, "create", "ippools", pool("a", `"cidr":"fd00:64::/64","blockSize":122`), apart},
 		{admin, "create", "ippools", pool("v4", `"cidr":"10.64.0.0/16","blockSize":26`), "already exists"},

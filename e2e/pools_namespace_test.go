@@ -68,21 +68,27 @@ metadata: {name: shop, labels: {team: shop}}
 	if p, err := n1.AddPodLike(short, lab.PodOptions{Name: "whose"}); err == nil {
 		t.Errorf("without the API server nobody knows of which namespace a pod is, and it has %s", p.Addresses)
 	}
-	if err := logged(n1, "pods get no address yet; try again later: reading pod default/whose"); err != nil {
-		t.Error(err)
-	}
+	eventually(ctx, t, 5*time.Second, func() error { // its plugin may have been stopped first
+		return logged(n1, "pods get no address yet; try again later: reading pod default/whose")
+	})
 	s.reached(ctx, t, cart, db)
 	s.sealed(ctx, t)
 }
 
-// denied wants a pod to have no network.
+// denied wants a pod to have no network, for the reason that the node has once it heard of what was done just now.
 func (s *scene) denied(ctx context.Context, t *testing.T, n *lab.Node, namespace, name string, annotations map[string]string, code uint, why string) {
 	t.Helper()
-	_, err := s.tryPodOf(ctx, n, namespace, name, annotations)
-	var e *types.Error
-	if !errors.As(err, &e) || e.Code != code || !strings.Contains(e.Error(), why) {
-		t.Errorf("%s/%s: %v, want code %d, %s", namespace, name, err, code, why)
-	}
+	eventually(ctx, t, 5*time.Second, func() error {
+		p, err := s.tryPodOf(ctx, n, namespace, name, annotations)
+		if err == nil {
+			t.Fatalf("%s/%s has %s, want code %d, %s", namespace, name, p.Addresses, code, why)
+		}
+		var e *types.Error
+		if !errors.As(err, &e) || e.Code != code || !strings.Contains(e.Error(), why) {
+			return fmt.Errorf("%s/%s: %w, want code %d, %s", namespace, name, err, code, why)
+		}
+		return nil
+	})
 }
 
 // nodeAnew deletes a Node and makes it anew, a while after its blocks were freed with it: nobody else has them meanwhile, and it has them again.
