@@ -111,8 +111,8 @@ func replaceE(ctx context.Context, s *scene) error {
 	return err
 }
 
-// TestPolicyRevokes: established flows that a change forbids carry their last packet within a second of the API's answer, by TCP and UDP, over IPv4
-// and IPv6, on the same node and over the mesh, whoever of the ends sends; the others lose nothing.
+// TestPolicyRevokes: established flows that a change forbids carry their last packet within a second of the API's answer, by TCP, UDP and, where the
+// kernel has its sockets, SCTP, over IPv4 and IPv6, on the same node and over the mesh, whoever of the ends sends; the others lose nothing.
 func TestPolicyRevokes(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), pace.Scale(6*time.Minute))
 	defer cancel()

@@ -18,7 +18,7 @@ import (
 	"github.com/warren-mesh/warren/e2e/lab/pace"
 )
 
-// talk is a TCP connection or a UDP flow of which one end or both say numbered words. Whoever opened it says the first.
+// talk is a connection of TCP, an association of SCTP or a UDP flow of which one end or both say numbered words. Whoever opened it says the first.
 type talk struct {
 	name           string
 	client, server *speaker
@@ -35,12 +35,12 @@ type speaker struct {
 	said  int
 	heard []int     // the numbers of the words, as they came
 	last  time.Time // when a word was last heard
-	err   error     // of a TCP connection
+	err   error     // of a connection
 }
 
 // talkOptions say between whom a talk is, and how.
 type talkOptions struct {
-	network  string // tcp or udp
+	network  string // tcp, sctp or udp
 	from, to *lab.Host
 	// address is the server's; via, where given, is what the client calls instead.
 	address netip.Addr
@@ -103,23 +103,29 @@ func speaking(client, server bool) string {
 
 // connect makes both ends.
 func connect(ctx context.Context, o talkOptions) (near, far net.Conn, err error) {
-	listen, call := netip.AddrPortFrom(o.address, o.port).String(), netip.AddrPortFrom(o.via, o.port).String()
+	at, call := netip.AddrPortFrom(o.address, o.port), netip.AddrPortFrom(o.via, o.port)
 	if o.network == "udp" {
-		c, err := o.to.ListenPacket("udp", listen)
+		c, err := o.to.ListenPacket("udp", at.String())
 		if err != nil {
 			return nil, nil, err
 		}
-		near, err = o.from.Dial(ctx, "udp", call)
+		near, err = o.from.Dial(ctx, "udp", call.String())
 		return near, &answering{PacketConn: c}, err
 	}
-	l, err := o.to.Listen("tcp", listen)
+	listen := func() (net.Listener, error) { return o.to.Listen("tcp", at.String()) }
+	dial := func(ctx context.Context) (net.Conn, error) { return o.from.Dial(ctx, "tcp", call.String()) }
+	if o.network == "sctp" {
+		listen = func() (net.Listener, error) { return o.to.ListenSCTP(at) }
+		dial = func(ctx context.Context) (net.Conn, error) { return o.from.DialSCTP(ctx, netip.Addr{}, call) }
+	}
+	l, err := listen()
 	if err != nil {
 		return nil, nil, err
 	}
 	defer func() { _ = l.Close() }()
 	ctx, cancel := context.WithTimeout(ctx, pace.Scale(5*time.Second))
 	defer cancel()
-	if near, err = o.from.Dial(ctx, "tcp", call); err != nil {
+	if near, err = dial(ctx); err != nil {
 		return nil, nil, err
 	}
 	far, err = l.Accept()
@@ -176,13 +182,13 @@ func (s *speaker) listen(network string) {
 		}
 		s.mu.Lock()
 		number := int(binary.BigEndian.Uint64(word))
-		if err == nil && network == "tcp" && number != len(s.heard) {
+		if err == nil && network != "udp" && number != len(s.heard) {
 			err = fmt.Errorf("word %d came in place of %d", number, len(s.heard))
 		}
 		if err == nil {
 			s.heard = append(s.heard, number)
 			s.last = time.Now()
-		} else if network == "tcp" {
+		} else if network != "udp" {
 			s.err = err
 			s.mu.Unlock()
 			return
@@ -275,12 +281,16 @@ func (s *scene) openAll(ctx context.Context, t *testing.T, pairs []string) talks
 	for _, p := range s.Pods() {
 		byName[p.Name] = p
 	}
+	networks := []string{"tcp", "udp"}
+	if lab.SCTPSockets() {
+		networks = append(networks, "sctp")
+	}
 	var running sync.WaitGroup
 	var mu sync.Mutex
 	for _, pair := range pairs {
 		from, to := byName[pair[:1]], byName[pair[2:]]
 		for _, address := range to.Addresses {
-			for _, network := range []string{"tcp", "udp"} {
+			for _, network := range networks {
 				for _, speaks := range [][2]bool{{true, false}, {false, true}, {true, true}} {
 					running.Go(func() {
 						k, err := openTalk(ctx, talkOptions{

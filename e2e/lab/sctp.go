@@ -32,7 +32,7 @@ func (e *echo) serveSCTP(h *Host, port uint16) error {
 		return e.answerInits(h)
 	}
 	for _, unspecified := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
-		l, err := h.listenSCTP(netip.AddrPortFrom(unspecified, port))
+		l, err := h.ListenSCTP(netip.AddrPortFrom(unspecified, port))
 		if err != nil {
 			return err
 		}
@@ -59,7 +59,7 @@ func (e *echo) answerInits(h *Host) error {
 
 // exchangeSCTP is exchange for SCTP.
 func (h *Host) exchangeSCTP(ctx context.Context, from netip.Addr, to netip.AddrPort, sent []byte) error {
-	dial := h.dialSCTP
+	dial := h.DialSCTP
 	if !SCTPSockets() {
 		dial = h.dialRawSCTP
 	}
@@ -76,8 +76,9 @@ func (h *Host) exchangeSCTP(ctx context.Context, from netip.Addr, to netip.AddrP
 	return exchangeBytes(conn, sent)
 }
 
-// listenSCTP listens for associations, each of one stream, as a socket of TCP listens for connections. So net takes it for one.
-func (h *Host) listenSCTP(at netip.AddrPort) (l net.Listener, err error) {
+// ListenSCTP listens for associations, each of one stream, as a socket of TCP listens for connections. So net takes it for one. It wants
+// [SCTPSockets].
+func (h *Host) ListenSCTP(at netip.AddrPort) (l net.Listener, err error) {
 	err = h.withSCTP(at, func(fd int, f *os.File) (err error) {
 		if err := errors.Join(unix.Bind(fd, sockaddr(at)), unix.Listen(fd, 128)); err != nil {
 			return err
@@ -88,7 +89,8 @@ func (h *Host) listenSCTP(at netip.AddrPort) (l net.Listener, err error) {
 	return l, err
 }
 
-func (h *Host) dialSCTP(ctx context.Context, from netip.Addr, to netip.AddrPort) (conn net.Conn, err error) {
+// DialSCTP opens an association, from an address of its own choice where from is none. It wants [SCTPSockets].
+func (h *Host) DialSCTP(ctx context.Context, from netip.Addr, to netip.AddrPort) (conn net.Conn, err error) {
 	err = h.withSCTP(to, func(fd int, f *os.File) (err error) {
 		if deadline, ok := ctx.Deadline(); ok {
 			left := unix.NsecToTimeval(max(time.Until(deadline), time.Millisecond).Nanoseconds())
