@@ -187,6 +187,7 @@ generate: ## Deepcopy functions and CRDs from the types in api/
 manifests: ## From manifests/base: manifests/warren.yaml, the one file for kubectl apply -f, and the Helm chart's copies
 	go run -C manifests/render . -o ../warren.yaml ../base
 	cp manifests/base/{warren.dev_*,serviceaccount,rbac,admission}.yaml manifests/chart/warren/files/
+	cp manifests/monitoring/{podmonitor.yaml,rules.yaml,dashboard.json} manifests/chart/warren/files/monitoring/
 
 .PHONY: test-manifests
 test-manifests: control-plane ## The real API server takes manifests/warren.yaml and every overlay; the Helm chart says the same

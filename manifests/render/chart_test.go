@@ -26,25 +26,18 @@ type values = map[string]any
 // TestTheChartIsTheBase: the chart installs what kustomize does, in each mode that has both.
 func TestTheChartIsTheBase(t *testing.T) {
 	for folder, with := range map[string]values{
-		"base":                 nil,
-		"overlays/dual-stack":  {"clusterCIDR": []any{"10.244.0.0/16", "fd00:10:244::/48"}},
-		"overlays/pools":       {"ipam": "pools"},
-		"overlays/kernel-only": {"wireguard": "kernel"},
+		"base":                       nil,
+		"overlays/dual-stack":        {"clusterCIDR": []any{"10.244.0.0/16", "fd00:10:244::/48"}},
+		"overlays/pools":             {"ipam": "pools"},
+		"overlays/kernel-only":       {"wireguard": "kernel"},
+		"render/testdata/monitoring": {"monitoring": values{"expose": true, "podMonitor": true, "rules": true, "dashboard": true}},
 	} {
 		t.Run(filepath.Base(folder), func(t *testing.T) {
-			file := filepath.Join(t.TempDir(), "rendered.yaml")
-			if err := run(filepath.Join("..", folder), file); err != nil {
-				t.Fatal(err)
-			}
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
 			chart, err := template(with, namespace)
 			if err != nil {
 				t.Fatal(err)
 			}
-			want, got := objects(t, string(text)), objects(t, chart)
+			want, got := rendered(t, filepath.Join("..", folder)), objects(t, chart)
 			if len(want) < 10 {
 				t.Fatalf("kustomize renders %d objects only", len(want))
 			}
@@ -53,6 +46,20 @@ func TestTheChartIsTheBase(t *testing.T) {
 			}
 		})
 	}
+}
+
+// rendered are the objects that kustomize makes of a folder.
+func rendered(t *testing.T, folder string) map[string]values {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "rendered.yaml")
+	if err := run(folder, file); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects(t, string(text))
 }
 
 // TestEveryValue: what a value is for reaches the agents.
@@ -120,6 +127,11 @@ func TestBadValues(t *testing.T) {
 		"an unknown container": {values{"requests": values{"agnet": values{"cpu": "1"}}}, "agnet"},
 		"no quantity":          {values{"requests": values{"agent": values{"memory": "much"}}}, "memory"},
 		"a value taken away":   {values{"ipam": nil}, "ipam"},
+		"nobody to ask":        {values{"monitoring": values{"podMonitor": true}}, "expose"},
+		"no boolean to expose": {values{"monitoring": values{"expose": "yes"}}, "expose"},
+		"no interval":          {values{"monitoring": values{"interval": "often"}}, "interval"},
+		"a label of spaces":    {values{"monitoring": values{"labels": values{"release": "a b"}}}, "release"},
+		"an unknown monitor":   {values{"monitoring": values{"serviceMonitor": true}}, "serviceMonitor"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := template(test.values, namespace); err == nil || !strings.Contains(err.Error(), test.says) {
