@@ -190,9 +190,9 @@ manifests: ## From manifests/base: manifests/warren.yaml, the one file for kubec
 	cp manifests/monitoring/{podmonitor.yaml,rules.yaml,dashboard.json} manifests/chart/warren/files/monitoring/
 
 .PHONY: test-manifests
-test-manifests: control-plane ## The real API server takes manifests/warren.yaml and every overlay; the Helm chart says the same
-	go test -count=1 -v -run '^(TestOneFile|TestCluster)$$/^what users apply$$' ./e2e/lab/cluster
-	go test -C manifests/render -count=1 .
+test-manifests: control-plane ## The real API server takes manifests/warren.yaml and every overlay, the Helm chart says the same; schemas, helm lint, alerts
+	./.ci/timed "the real API server takes the manifests" go test -count=1 -v -run '^(TestOneFile|TestCluster)$$/^what users apply$$' ./e2e/lab/cluster
+	./.ci/timed "chart, schemas, alerts and dashboard" go test -C manifests/render -count=1 .
 
 .PHONY: clean
 clean: ## Remove bin/ and .cache/
