@@ -49,7 +49,7 @@ test-kernel: deps-kernel control-plane ## What drives the kernel, and the scenar
 
 .PHONY: test-unit
 test-unit: ## Only the tests that need neither root nor a control plane
-	go test -count=1 ./mesh ./crypto/... ./ipam ./policy ./internal/agent ./internal/house ./internal/loop ./internal/socket ./cmd/...
+	go test -count=1 ./mesh ./crypto/... ./ipam ./policy ./internal/agent ./internal/cli ./internal/house ./internal/loop ./internal/socket ./cmd/...
 
 .PHONY: fuzz
 fuzz: ## Every fuzz target for FUZZTIME (1h)
