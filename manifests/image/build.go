@@ -15,8 +15,18 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// programs are what the image has. The agent installs warren-cni from beside itself; warren is for `kubectl exec` and for uninstalling.
-var programs = []string{"warren", "warren-cni", "warrend"}
+// programs are what the image has. The agent installs warren-cni from beside itself.
+var programs = []string{"warren-cni", "warrend"}
+
+// commandLine is the agent's program by another name, by which it is the command line: for `kubectl exec`, and for uninstalling.
+const commandLine = "warren"
+
+func programPackages() (all []string) {
+	for _, program := range programs {
+		all = append(all, "./cmd/"+program)
+	}
+	return all
+}
 
 // build makes the image of all platforms, and writes it and its bills of materials.
 func (r request) build(ctx context.Context) (v1.ImageIndex, error) {
@@ -35,7 +45,11 @@ func (r request) build(ctx context.Context) (v1.ImageIndex, error) {
 		if err := r.compile(ctx, platform, dir); err != nil {
 			return nil, err
 		}
-		image, err := r.image(platform, dir)
+		licenses, err := r.licenses(ctx, platform)
+		if err != nil {
+			return nil, fmt.Errorf("gathering licences for %s: %w", platform, err)
+		}
+		image, err := r.image(platform, dir, licenses)
 		if err != nil {
 			return nil, fmt.Errorf("making the image for %s: %w", platform, err)
 		}
@@ -62,19 +76,21 @@ func (r request) build(ctx context.Context) (v1.ImageIndex, error) {
 	return index, nil
 }
 
-// compile builds the programs into dir. What could make them differ from one machine to another is pinned or left out.
+// compile builds the programs into dir.
 func (r request) compile(ctx context.Context, platform *v1.Platform, dir string) error {
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", r.ldflags, "-o", dir + "/"}
-	for _, program := range programs {
-		args = append(args, "./cmd/"+program)
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", r.ldflags, "-o", dir + "/"}, programPackages()...)
+	if err := r.command(ctx, platform, args...).Run(); err != nil {
+		return fmt.Errorf("building the programs in %s for %s: %w", r.source, platform, err)
 	}
+	return nil
+}
+
+// command is the go command for a platform. What could make it do something else on another machine is pinned or left out.
+func (r request) command(ctx context.Context, platform *v1.Platform, args ...string) *exec.Cmd {
 	command := exec.CommandContext(ctx, "go", args...) //nolint:gosec // the flags are the caller's own
 	command.Dir = r.source
 	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+platform.OS, "GOARCH="+platform.Architecture,
 		"GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=-mod=readonly", "GOEXPERIMENT=", "GOWORK=off")
 	command.Stdout, command.Stderr = os.Stderr, os.Stderr
-	if err := command.Run(); err != nil {
-		return fmt.Errorf("building the programs in %s for %s: %w", r.source, platform, err)
-	}
-	return nil
+	return command
 }

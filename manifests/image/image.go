@@ -6,8 +6,11 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -37,10 +40,10 @@ func (r request) annotations() map[string]string {
 	return all
 }
 
-// image is one platform's, of the programs in dir.
-func (r request) image(platform *v1.Platform, dir string) (v1.Image, error) {
+// image is one platform's, of the programs in dir and these licences.
+func (r request) image(platform *v1.Platform, dir string, licenses map[string]string) (v1.Image, error) {
 	var files bytes.Buffer
-	if err := r.rootfs(&files, dir); err != nil {
+	if err := r.rootfs(&files, dir, licenses); err != nil {
 		return nil, err
 	}
 	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(files.Bytes())), nil },
@@ -74,16 +77,23 @@ func (r request) image(platform *v1.Platform, dir string) (v1.Image, error) {
 }
 
 // rootfs writes all that the image has: there is no shell, no C library and no account beside root.
-func (r request) rootfs(w io.Writer, dir string) error {
+func (r request) rootfs(w io.Writer, dir string, licenses map[string]string) error {
 	files := tar.NewWriter(w)
-	for _, folder := range []string{licensesDir, "usr", "usr/local", binDir} {
-		header := &tar.Header{Typeflag: tar.TypeDir, Name: folder + "/", Mode: 0o755, ModTime: r.date}
-		if err := files.WriteHeader(header); err != nil {
-			return fmt.Errorf("packing %s: %w", folder, err)
+	made := make(map[string]bool)
+	for _, file := range slices.Sorted(maps.Keys(licenses)) {
+		if err := r.folders(files, made, path.Dir(file)); err != nil {
+			return err
+		}
+		if err := r.pack(files, licenses[file], file, 0o644); err != nil {
+			return err
 		}
 	}
-	if err := r.pack(files, filepath.Join(r.source, "LICENSE"), licensesDir+"/LICENSE", 0o644); err != nil {
+	if err := r.folders(files, made, binDir); err != nil {
 		return err
+	}
+	link := &tar.Header{Typeflag: tar.TypeSymlink, Name: binDir + "/" + commandLine, Linkname: "warrend", Mode: 0o777, ModTime: r.date}
+	if err := files.WriteHeader(link); err != nil {
+		return fmt.Errorf("packing %s: %w", commandLine, err)
 	}
 	for _, program := range programs {
 		if err := r.pack(files, filepath.Join(dir, program), binDir+"/"+program, 0o755); err != nil {
@@ -93,9 +103,25 @@ func (r request) rootfs(w io.Writer, dir string) error {
 	return files.Close()
 }
 
-// pack adds the file at path under another name. It is root's, and as old as the commit.
-func (r request) pack(archive *tar.Writer, path, as string, mode int64) error {
-	content, err := os.ReadFile(path) //nolint:gosec // what was built here
+// folders adds a folder and those that it is in, each once.
+func (r request) folders(archive *tar.Writer, made map[string]bool, folder string) error {
+	if folder == "." || made[folder] {
+		return nil
+	}
+	if err := r.folders(archive, made, path.Dir(folder)); err != nil {
+		return err
+	}
+	made[folder] = true
+	header := &tar.Header{Typeflag: tar.TypeDir, Name: folder + "/", Mode: 0o755, ModTime: r.date}
+	if err := archive.WriteHeader(header); err != nil {
+		return fmt.Errorf("packing %s: %w", folder, err)
+	}
+	return nil
+}
+
+// pack adds a file under another name. It is root's, and as old as the commit.
+func (r request) pack(archive *tar.Writer, file, as string, mode int64) error {
+	content, err := os.ReadFile(file) //nolint:gosec // what was built here
 	if err != nil {
 		return fmt.Errorf("packing %s: %w", as, err)
 	}

@@ -82,6 +82,7 @@ func TestImage(t *testing.T) {
 			}
 			testConfig(t, r, platform, image)
 			testFiles(t, r, platform, image)
+			testLicenses(t, platform, image)
 			testDockerArchive(t, r, platform, image)
 			testBill(t, r, platform, index, image)
 			if platform.Architecture == runtime.GOARCH {
@@ -148,21 +149,29 @@ func testFiles(t *testing.T, r request, platform *v1.Platform, image v1.Image) {
 	machine := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[platform.Architecture]
 	want := []string{
 		"drwxr-xr-x 0:0 licenses/",
+		"-rw-r--r-- 0:0 licenses/LICENSE",
 		"drwxr-xr-x 0:0 usr/",
 		"drwxr-xr-x 0:0 usr/local/",
 		"drwxr-xr-x 0:0 usr/local/bin/",
-		"-rw-r--r-- 0:0 licenses/LICENSE",
-		"-rwxr-xr-x 0:0 usr/local/bin/warren",
+		"Lrwxrwxrwx 0:0 usr/local/bin/warren", // to warrend
 		"-rwxr-xr-x 0:0 usr/local/bin/warren-cni",
 		"-rwxr-xr-x 0:0 usr/local/bin/warrend",
 	}
 	var have []string
 	each(t, image, func(header *tar.Header, content []byte) {
-		have = append(have, fmt.Sprintf("%s %d:%d %s", header.FileInfo().Mode(), header.Uid, header.Gid, header.Name))
+		// Third parties' licences are many; testLicenses looks for them.
+		if third := strings.HasPrefix(header.Name, "licenses/") && strings.Count(header.Name, "/") > 1; !third {
+			have = append(have, fmt.Sprintf("%s %d:%d %s", header.FileInfo().Mode(), header.Uid, header.Gid, header.Name))
+		} else if header.Mode&0o111 != 0 && header.Typeflag != tar.TypeDir {
+			t.Errorf("%s can be run", header.Name)
+		}
 		if !header.ModTime.Equal(r.date) {
 			t.Errorf("%s is of %v, want %v", header.Name, header.ModTime, r.date)
 		}
-		if header.Typeflag == tar.TypeDir || header.Mode&0o111 == 0 {
+		if header.Typeflag == tar.TypeSymlink && header.Linkname != "warrend" {
+			t.Errorf("%s is a link to %s", header.Name, header.Linkname)
+		}
+		if header.Typeflag != tar.TypeReg || header.Mode&0o111 == 0 {
 			return
 		}
 		program, err := elf.NewFile(bytes.NewReader(content))
@@ -235,12 +244,17 @@ func testRuns(t *testing.T, image v1.Image) {
 	}
 	root := t.TempDir()
 	each(t, image, func(header *tar.Header, content []byte) {
-		path := filepath.Join(root, header.Name)
-		if header.Typeflag == tar.TypeDir {
-			if err := os.MkdirAll(path, header.FileInfo().Mode().Perm()); err != nil {
-				t.Fatal(err)
-			}
-		} else if err := os.WriteFile(path, content, header.FileInfo().Mode().Perm()); err != nil {
+		file, mode := filepath.Join(root, header.Name), header.FileInfo().Mode().Perm()
+		var err error
+		switch header.Typeflag {
+		case tar.TypeDir:
+			err = os.MkdirAll(file, mode)
+		case tar.TypeSymlink:
+			err = os.Symlink(header.Linkname, file)
+		default:
+			err = os.WriteFile(file, content, mode)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -253,6 +267,7 @@ func testRuns(t *testing.T, image v1.Image) {
 	}{
 		{config.Config.Entrypoint[0], "--version", "", "warrend version v1.2.3"},
 		{"/usr/local/bin/warren", "--version", "", "warren version v1.2.3"},
+		{"/usr/local/bin/warren", "uninstall --help", "", "Stop the agent first"},
 		{"/usr/local/bin/warren-cni", "", "CNI_COMMAND=VERSION", `"1.1.0"`},
 	} {
 		command := exec.Command(tt.program, strings.Fields(tt.argument)...)
