@@ -218,7 +218,10 @@ func TestCluster(t *testing.T) {
 		}
 	})
 
-	t.Run("what users apply", func(t *testing.T) { testManifests(t, c) })
+	t.Run("what users apply", func(t *testing.T) {
+		testManifests(t, c)
+		t.Run("monitoring", func(t *testing.T) { testMonitoring(t, c) })
+	})
 
 	t.Run("the API server goes and comes back", func(t *testing.T) {
 		if err := c.StopAPIServer(); err != nil {
