@@ -33,6 +33,8 @@ type Local struct {
 	// so: what of them is not this node's own makes no difference. NoNAT says that of all its own.
 	NATExclude, NATOff []netip.Prefix
 	NoNAT              bool
+	// PodLinks are the host's links that lead to pods of another plugin, as Guard has them.
+	PodLinks []string
 	// Mesh are the node's mesh addresses, as far as they are in its own pod CIDRs; nil for base + 1 of the first of each family.
 	Mesh []netip.Addr
 	// Adopted are the keys of the peers that are in use already, by node, each of one node: they stay in use where nobody has a

@@ -112,6 +112,8 @@ type Guard struct {
 	Own []netip.Prefix `json:"own"`
 	// Mesh are this node's mesh addresses, at most one of each family.
 	Mesh []netip.Addr `json:"mesh"`
+	// PodLinks are the host's links that lead to pods of another plugin, by name or, with "*" at the end, by what their names begin with.
+	PodLinks []string `json:"podLinks,omitempty"`
 	// NATExclude are destinations out of the cluster that this node's pods reach with their own addresses, and NATOff those of its pods'
 	// prefixes from which all are reached so.
 	NATExclude []netip.Prefix `json:"natExclude,omitempty"`
@@ -124,6 +126,6 @@ type Guard struct {
 // Equal says whether two guards are the same in every field.
 func (g Guard) Equal(o Guard) bool {
 	return slices.Equal(g.Lanes, o.Lanes) && slices.Equal(g.Cluster, o.Cluster) &&
-		slices.Equal(g.Own, o.Own) && slices.Equal(g.Mesh, o.Mesh) &&
+		slices.Equal(g.Own, o.Own) && slices.Equal(g.Mesh, o.Mesh) && slices.Equal(g.PodLinks, o.PodLinks) &&
 		slices.Equal(g.NATExclude, o.NATExclude) && slices.Equal(g.NATOff, o.NATOff) && slices.Equal(g.Nodes, o.Nodes)
 }

@@ -195,6 +195,7 @@ func (p *Planner) result() Result {
 		}},
 		Guard: Guard{
 			Lanes: []string{local.Interface}, Cluster: slices.Concat(local.ClusterCIDRs), Own: slices.Concat(p.own), Mesh: addresses,
+			PodLinks:   slices.Concat(local.PodLinks),
 			NATExclude: slices.Concat(local.NATExclude), NATOff: local.natOff(p.own),
 		},
 	}

@@ -55,6 +55,9 @@ func (r *Route) String() string {
 func (g Guard) String() string {
 	text := fmt.Sprintf("lanes: %s\ncluster: %s\nown: %s\nmesh addresses: %s\n",
 		strings.Join(g.Lanes, ", "), list(g.Cluster), list(g.Own), list(g.Mesh))
+	if len(g.PodLinks) > 0 {
+		text += fmt.Sprintf("another plugin's pods: %s\n", strings.Join(g.PodLinks, ", "))
+	}
 	if len(g.NATExclude)+len(g.NATOff) > 0 {
 		text += fmt.Sprintf("not natted to: %s\nnot natted from: %s\nnatted to the nodes: %s\n", list(g.NATExclude), list(g.NATOff), list(g.Nodes))
 	}

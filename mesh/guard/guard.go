@@ -95,7 +95,7 @@ func (g *Guard) Set(want mesh.Guard) error {
 	if g.accepted && !changed {
 		return nil
 	}
-	err = g.accept(want.Lanes)
+	err = g.accept(slices.Concat(want.Lanes, toPods(want)))
 	g.accepted = err == nil
 	return err
 }
@@ -170,6 +170,14 @@ func validate(g mesh.Guard) error {
 		}
 		if strings.HasPrefix(l, mesh.PodLinkPrefix) { // its peers would be taken for pods
 			errs = append(errs, fmt.Errorf("lane %q: what begins with %s is a pod's link", l, mesh.PodLinkPrefix))
+		}
+		if mesh.NamesLink(g.PodLinks, l) {
+			errs = append(errs, fmt.Errorf("lane %q: it is among the pods' links %q", l, g.PodLinks))
+		}
+	}
+	for _, l := range g.PodLinks {
+		if name := strings.TrimSuffix(l, "*"); name == "" || len(name) > longestLink || mesh.NamesLink([]string{l}, "lo") {
+			errs = append(errs, fmt.Errorf("pods' link %q: a name has 1 to %d bytes, and is not lo's", l, longestLink))
 		}
 	}
 	for _, p := range slices.Concat(g.Cluster, g.Own, g.NATExclude, g.NATOff) {

@@ -34,7 +34,9 @@ func TestTable(t *testing.T) {
 	kept := dual()
 	kept.NATExclude, kept.NATOff = prefixes("10.0.0.0/8", "2001:db8::/32"), prefixes("10.244.1.128/25")
 	kept.Nodes = []netip.Addr{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("2001:db8::2")}
-	for name, want := range map[string]mesh.Guard{"ipv4": ipv4, "ipv6": ipv6, "dual": both, "kept": kept, "empty": {}} {
+	theirs := dual()
+	theirs.PodLinks = []string{"veth*", "cni0"}
+	for name, want := range map[string]mesh.Guard{"ipv4": ipv4, "ipv6": ipv6, "dual": both, "kept": kept, "theirs": theirs, "empty": {}} {
 		t.Run(name, func(t *testing.T) {
 			namespace(t)
 			g := newGuard(t)
@@ -45,6 +47,22 @@ func TestTable(t *testing.T) {
 			nfttest.Golden(t, "testdata/"+name+".nft", run(t, list))
 			run(t, "nft list ruleset | nft -c -f -") // nft takes what it lists: no name is a word of its own.
 		})
+	}
+}
+
+// TestBadPodLinks: names that would say more than they should are refused, and nothing changes.
+func TestBadPodLinks(t *testing.T) {
+	namespace(t)
+	g := newGuard(t)
+	for _, links := range [][]string{{""}, {"*"}, {"lo"}, {"l*"}, {"cni0", "warren*"}, {"warren0"}, {"cni0123456789012"}} {
+		bad := dual()
+		bad.PodLinks = links
+		if err := g.Set(bad); err == nil {
+			t.Errorf("%q is taken", links)
+		}
+	}
+	if present, err := g.Present(); err != nil || present {
+		t.Errorf("there is a guard: %v, %v", present, err)
 	}
 }
 

@@ -11,6 +11,9 @@ import (
 // keepsSources says whether there are destinations out of the cluster that pods reach with their own addresses.
 func keepsSources(g mesh.Guard) bool { return len(g.NATExclude)+len(g.NATOff) > 0 }
 
+// leave lets through what leaves by a link.
+func leave(link string) nft.Rule { return nft.NewRule(nft.OIFName(link), nft.Accept()) }
+
 func single(addrs []netip.Addr) (prefixes []netip.Prefix) {
 	for _, a := range addrs {
 		prefixes = append(prefixes, netip.PrefixFrom(a, a.BitLen()))
@@ -29,8 +32,8 @@ func srcnat(g mesh.Guard) (rules []nft.Rule) {
 			}
 		}
 	}
-	rules = append(rules, nft.NewRule(nft.OIFName(podLink), nft.Accept()), nft.NewRule(nft.OIFNameIn(lanes), nft.Accept()),
-		nft.NewRule(nft.OIFName("lo"), nft.Accept()))
+	rules = append(rules, each(toPods(g), leave)...)
+	rules = append(rules, nft.NewRule(nft.OIFNameIn(lanes), nft.Accept()), leave("lo"))
 	for _, f := range families {
 		if keepsSources(g) {
 			rules = append(rules,
@@ -48,9 +51,9 @@ func srcnat(g mesh.Guard) (rules []nft.Rule) {
 // the cluster and is to keep its source.
 func egress(g mesh.Guard) []nft.Rule {
 	return slices.Concat(
-		[]nft.Rule{nft.NewRule(nft.OIFName(podLink), nft.Accept())},
-		each(g.Lanes, func(lane string) nft.Rule { return nft.NewRule(nft.OIFName(lane), nft.Accept()) }),
-		[]nft.Rule{nft.NewRule(nft.OIFName("lo"), nft.Accept())},
+		each(toPods(g), leave),
+		each(g.Lanes, leave),
+		[]nft.Rule{leave("lo")},
 		each(g.Cluster, func(p netip.Prefix) nft.Rule { return nft.NewRule(nft.Daddr(p), dropped(clearText)) }),
 		kept(g),
 		each(g.Cluster, func(p netip.Prefix) nft.Rule { return nft.NewRule(nft.Saddr(p), dropped(clearText)) }),

@@ -16,7 +16,7 @@ var ErrOthers = errors.New("letting pod traffic through the host's firewall")
 
 // accept puts our accepts into the base chains of others that refuse what they do not know, and takes them out of those that
 // no longer do.
-func (g *Guard) accept(lanes []string) error {
+func (g *Guard) accept(links []string) error {
 	chains, err := g.conn.BaseChains(nft.Forward, mesh.GuardTable)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrOthers, err)
@@ -25,7 +25,7 @@ func (g *Guard) accept(lanes []string) error {
 	for _, c := range chains {
 		var want []nft.Rule
 		if refuses(c) {
-			want = accepts(lanes)
+			want = accepts(links)
 		}
 		removed, added, err := g.conn.Mark(c, comment, want)
 		if removed+added > 0 {
@@ -48,9 +48,8 @@ func refuses(c nft.BaseChain) bool {
 }
 
 // accepts are the rules as `iptables -I FORWARD -i warren0 -j ACCEPT` would write them, so that iptables can list the chain.
-func accepts(lanes []string) (rules []nft.Rule) {
-	links := append([]string(nil), lanes...)
-	for _, l := range append(links, podLink) {
+func accepts(links []string) (rules []nft.Rule) {
+	for _, l := range links {
 		rules = append(rules,
 			nft.NewRule(nft.IIFName(l), nft.Count(), nft.Accept()),
 			nft.NewRule(nft.OIFName(l), nft.Count(), nft.Accept()),

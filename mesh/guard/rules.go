@@ -74,6 +74,9 @@ func table(g mesh.Guard, p pods) nft.Table {
 		{Name: "srcnat", Hook: &nft.Hook{Type: "nat", Number: nft.Postrouting, Priority: sourceNAT}, Rules: srcnat(g)},
 		{Name: "egress", Hook: filter(nft.Postrouting, afterSourceNAT), Rules: egress(g)},
 	}
+	if len(g.PodLinks) > 0 {
+		t.Chains = append([]nft.Chain{{Name: "from-their-pod", Rules: fromTheirPod()}}, t.Chains...)
+	}
 	return t
 }
 
@@ -100,6 +103,10 @@ func each[T any](all []T, rule func(T) nft.Rule) (rules []nft.Rule) {
 	return rules
 }
 
+// theirs are the links of another plugin's pods, and toPods those of all pods.
+func theirs(g mesh.Guard) []string { return slices.Compact(slices.Sorted(slices.Values(g.PodLinks))) }
+func toPods(g mesh.Guard) []string { return append([]string{podLink}, theirs(g)...) }
+
 // dropped counts and drops.
 func dropped(counter string) nft.Part { return slices.Concat(nft.CountAs(counter), nft.Drop()) }
 
@@ -108,6 +115,7 @@ func dropped(counter string) nft.Part { return slices.Concat(nft.CountAs(counter
 func ingress(g mesh.Guard) []nft.Rule {
 	return slices.Concat(
 		[]nft.Rule{nft.NewRule(nft.IIFName(podLink), nft.Goto("from-pod"))},
+		each(theirs(g), func(link string) nft.Rule { return nft.NewRule(nft.IIFName(link), nft.Goto("from-their-pod")) }),
 		each(g.Lanes, func(lane string) nft.Rule { return nft.NewRule(nft.IIFName(lane), nft.Goto("from-lane")) }),
 		[]nft.Rule{nft.NewRule(nft.IIFNameNot("lo"), nft.Goto("from-elsewhere"))},
 	)
@@ -144,6 +152,17 @@ func fromPod() []nft.Rule {
 	}
 }
 
+// fromTheirPod lets what another plugin's pods' links bring be from where these lead: a bridge to all pods on it, and a routed link to one.
+// Link-local addresses are how such pods find their gateway.
+func fromTheirPod() []nft.Rule {
+	unspecified := netip.PrefixFrom(netip.IPv6Unspecified(), 128)
+	return []nft.Rule{
+		nft.NewRule(nft.Saddr(linkLocal), nft.Accept()),
+		nft.NewRule(nft.Saddr(unspecified), nft.ICMPv6(), nft.Accept()),
+		nft.NewRule(nft.NoWayBack(), dropped(podSpoof)),
+	}
+}
+
 // fromElsewhere refuses pods' addresses that come from the underlay, where anybody could send them.
 func fromElsewhere(g mesh.Guard) []nft.Rule {
 	return each(g.Cluster, func(p netip.Prefix) nft.Rule { return nft.NewRule(nft.Saddr(p), dropped(foreign)) })
@@ -160,10 +179,9 @@ func clamp(g mesh.Guard) []nft.Rule {
 // forward keeps a peer from going through this node, whatever a DNAT made of its destination. What goes to a pod or comes from
 // one does not.
 func forward(g mesh.Guard) []nft.Rule {
-	rules := []nft.Rule{
-		nft.NewRule(nft.SYN(), nft.Jump("clamp")),
-		nft.NewRule(nft.OIFName(podLink), nft.Accept()),
-		nft.NewRule(nft.IIFName(podLink), nft.Accept()),
+	rules := []nft.Rule{nft.NewRule(nft.SYN(), nft.Jump("clamp"))}
+	for _, link := range toPods(g) {
+		rules = append(rules, leave(link), nft.NewRule(nft.IIFName(link), nft.Accept()))
 	}
 	for _, lane := range g.Lanes {
 		rules = append(rules,
