@@ -27,30 +27,32 @@ type plugin struct{ out io.Writer }
 // config is what of the network configuration the plugin itself reads.
 type config struct {
 	Socket string `json:"socket"`
+	// Gate says that another plugin has given the pod its network: there is nothing of ours to check or to delete, and nobody waits for it.
+	Gate bool `json:"gate"`
 }
 
 const defaultSocket = "/run/warren/agent.sock"
 
-func parse(args *skel.CmdArgs) (cni.Request, string, error) {
+func parse(args *skel.CmdArgs) (cni.Request, config, error) {
 	conf := config{Socket: defaultSocket}
 	if err := json.Unmarshal(args.StdinData, &conf); err != nil {
-		return cni.Request{}, "", types.NewError(types.ErrDecodingFailure, "parsing the network configuration", err.Error())
+		return cni.Request{}, conf, types.NewError(types.ErrDecodingFailure, "parsing the network configuration", err.Error())
 	}
 	if !filepath.IsAbs(conf.Socket) {
-		return cni.Request{}, "", types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("socket %q: want an absolute path", conf.Socket), "")
+		return cni.Request{}, conf, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("socket %q: want an absolute path", conf.Socket), "")
 	}
 	return cni.Request{
 		ContainerID: args.ContainerID, Interface: args.IfName, NetNS: args.Netns, Args: args.Args, Config: args.StdinData,
-	}, conf.Socket, nil
+	}, conf, nil
 }
 
-// ask is for all but DEL: an agent that is away is an error that the runtime tries again after.
+// ask is for all but DEL: an agent that is away is an error that the runtime tries again after. A gate asks for ADD and STATUS alone.
 func ask(args *skel.CmdArgs, command cni.Command, away uint) ([]byte, error) {
-	r, socket, err := parse(args)
-	if err != nil {
+	r, conf, err := parse(args)
+	if err != nil || conf.Gate && command != cni.Add && command != cni.Status {
 		return nil, err
 	}
-	answer, err := cni.Ask(socket, command, r, patience)
+	answer, err := cni.Ask(conf.Socket, command, r, patience)
 	if errors.Is(err, cni.ErrAway) {
 		return nil, types.NewError(away, "the agent is away", err.Error())
 	}
@@ -91,15 +93,15 @@ func (p plugin) status(args *skel.CmdArgs) error {
 
 // del always succeeds for a call that is sound: where the agent does not do it, the plugin takes the wire down and leaves the rest.
 func (p plugin) del(args *skel.CmdArgs) error {
-	r, socket, err := parse(args)
-	if err != nil {
+	r, conf, err := parse(args)
+	if err != nil || conf.Gate {
 		return err
 	}
-	if _, err = cni.Ask(socket, cni.Del, r, delPatience); err == nil {
+	if _, err = cni.Ask(conf.Socket, cni.Del, r, delPatience); err == nil {
 		return nil
 	}
 	// What cannot be left the agent finds by itself, somewhat later: the pod is gone, and so is its wire.
-	for _, err := range []error{err, cni.Unplug(r.NetNS, r.Interface), cni.Bury(cni.TombstoneDir(socket), r)} {
+	for _, err := range []error{err, cni.Unplug(r.NetNS, r.Interface), cni.Bury(cni.TombstoneDir(conf.Socket), r)} {
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "warren-cni: deleting without the agent:", err)
 		}

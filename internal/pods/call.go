@@ -23,6 +23,8 @@ type call struct {
 	asked
 
 	conf types.PluginConf
+	// gate says that the plugin is chained behind another one, which has given the pod its network.
+	gate bool
 }
 
 // podArgs are kubelet's in CNI_ARGS.
@@ -35,6 +37,13 @@ func parse(command cni.Command, r cni.Request) (c call, err error) {
 	if err := json.Unmarshal(r.Config, &c.conf); err != nil {
 		return c, types.NewError(types.ErrDecodingFailure, "parsing the network configuration", err.Error())
 	}
+	var gate struct {
+		Gate bool `json:"gate"`
+	}
+	if err := json.Unmarshal(r.Config, &gate); err != nil {
+		return c, types.NewError(types.ErrDecodingFailure, "parsing the network configuration", err.Error())
+	}
+	c.gate = gate.Gate
 	if e := utils.ValidateNetworkName(c.conf.Name); e != nil {
 		return c, e
 	}

@@ -98,6 +98,10 @@ func (p *Pods) Call(ctx context.Context, command cni.Command, r cni.Request) ([]
 	if err != nil {
 		return nil, err
 	}
+	if c.gate && (command == cni.Add || command == cni.Status) {
+		return nil, types.NewError(types.ErrInvalidNetworkConfig, `"gate" is true, and the agent gives pods their network itself`,
+			"want warren-cni as a gate where warrend runs with --mode=mesh only")
+	}
 	switch command {
 	case cni.Add:
 		return p.add(ctx, c)

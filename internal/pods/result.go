@@ -38,6 +38,11 @@ func result(c call, lease ipam.Lease, wired podnet.Result, network Network) ([]b
 	if whole.DNS.IsEmpty() {
 		whole.DNS = c.conf.DNS
 	}
+	return c.print(whole)
+}
+
+// print is a result in the version that the runtime asked in.
+func (c call) print(whole types.Result) ([]byte, error) {
 	asked, err := whole.GetAsVersion(c.conf.CNIVersion)
 	if err != nil {
 		return nil, types.NewError(types.ErrIncompatibleCNIVersion, "converting the result", err.Error())

@@ -118,8 +118,17 @@ func put(path string, content []byte, mode fs.FileMode) (written bool, err error
 
 // Remove takes away what is ours of these folders, and says what that was. The folders stay: they are others' too.
 func Remove(confDir, binDir string) (removed []string, err error) {
+	return remove(filepath.Join(confDir, ConflistName), filepath.Join(binDir, cni.PluginName))
+}
+
+// RemoveConflist takes the configuration away alone: pods get their network by another one, or wait.
+func RemoveConflist(confDir string) (removed []string, err error) {
+	return remove(filepath.Join(confDir, ConflistName))
+}
+
+func remove(paths ...string) (removed []string, err error) {
 	var errs []error
-	for _, path := range []string{filepath.Join(confDir, ConflistName), filepath.Join(binDir, cni.PluginName)} {
+	for _, path := range paths {
 		err := os.Remove(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
