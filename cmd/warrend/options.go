@@ -23,6 +23,7 @@ import (
 
 // Options are warrend's flags as they were typed. They are read as text, so that Validate can report every mistake at once.
 type Options struct {
+	mode, podInterfaces                                     text
 	nodeName, kubeconfig, wireguard, iface, listenPort, mtu text
 	clusterCIDR, serviceCIDR, natExclude, natOutgoing       text
 	ipam, blockIdle, policy                                 text
@@ -51,6 +52,9 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 		fs.Var(t, name, usage)
 	}
 	add(&o.nodeName, "node-name", "name", "", "name of this machine's Node object (env NODE_NAME; required)")
+	add(&o.mode, "mode", "mode", string(agent.Full), "what of Warren runs: full, or mesh (beside another plugin, which gives pods their network; policy is not enforced)")
+	add(&o.podInterfaces, "pod-interfaces", "names", "",
+		"with --mode=mesh, the host's links that lead to the other plugin's pods, comma-separated, * ends a beginning (default cni0,veth*)")
 	add(&o.kubeconfig, "kubeconfig", "file", "", "kubeconfig to reach the API server with (env KUBECONFIG; default: in-cluster)")
 	add(&o.wireguard, "wireguard", "mode", string(wg.Auto), "WireGuard to use: auto (the kernel's where it has it), kernel or userspace")
 	add(&o.iface, "interface", "name", agent.DefaultInterface, "name of the WireGuard link")
@@ -64,7 +68,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 		"destinations out of the cluster that pods reach with their own addresses all the same, comma-separated; other nodes' addresses never are")
 	add(&o.ipam, "ipam", "source", ipamNodeCIDR, "where pods' addresses come from: node-cidr (the Node's spec.podCIDRs) or pools (blocks of IPPools)")
 	add(&o.blockIdle, "block-idle", "duration", "10m", "with --ipam=pools, how long a block is empty before it is returned, 1s to 24h")
-	add(&o.policy, "policy", "bool", "true", "whether NetworkPolicies and ClusterNetworkPolicies are enforced: true or false (which takes their rules away)")
+	add(&o.policy, "policy", "bool", "", "whether NetworkPolicies and ClusterNetworkPolicies are enforced: true or false, which takes their rules away (default: true with --mode=full)")
 	add(&o.stateDir, "state-dir", "folder", "/var/lib/warren", "folder for the node's key, the leases, the last good plan, what is known of pools, the pods' rules and the clock's record, readable by root only")
 	add(&o.socket, "socket", "file", socket.DefaultPath, "unix socket for the command line and the CNI plugin, open to root only")
 	add(&o.tunnelSocket, "tunnel-socket", "file", "", "unix socket of \"warrend tunnel --serve\", which is to run the userspace device (empty: the agent starts a process)")
@@ -98,8 +102,10 @@ func (o *Options) Validate() (Config, error) {
 	config := Config{
 		Agent: agent.Config{
 			NodeName:           v.nodeName(o.nodeName.value),
+			Mode:               v.mode(o.mode.value),
+			PodLinks:           v.podLinks(o.podInterfaces.value, o.mode.value),
 			Kubeconfig:         v.optionalPath("kubeconfig", o.kubeconfig.value),
-			WireGuard:          v.mode(o.wireguard.value),
+			WireGuard:          v.wireguard(o.wireguard.value),
 			Interface:          v.linkName(o.iface.value),
 			ListenPort:         uint16(v.number("listen-port", o.listenPort.value, 1, 65535, "a port, 1 to 65535")), //nolint:gosec // bounded
 			MTU:                v.mtu(o.mtu.value),
@@ -109,7 +115,7 @@ func (o *Options) Validate() (Config, error) {
 			NoNAT:              !v.boolean("nat-outgoing", o.natOutgoing.value),
 			Pools:              v.ipam(o.ipam.value) == ipamPools,
 			BlockIdle:          v.duration("block-idle", o.blockIdle.value, time.Second, 24*time.Hour),
-			Policy:             v.boolean("policy", o.policy.value),
+			Policy:             v.policy(o.policy.value, o.mode.value),
 			StateDir:           v.path("state-dir", o.stateDir.value),
 			Socket:             v.path("socket", o.socket.value),
 			TunnelSocket:       v.optionalPath("tunnel-socket", o.tunnelSocket.value),
@@ -118,6 +124,9 @@ func (o *Options) Validate() (Config, error) {
 			MetricsBindAddress: v.bindAddress(o.metrics.value),
 		},
 		Log: v.log(o.logLevel.value, o.logFormat.value),
+	}
+	if config.Agent.Mode == agent.MeshOnly {
+		v.meshOnly(config.Agent)
 	}
 	v.disjoint("service-cidr", config.Agent.ServiceCIDRs, config.Agent.ClusterCIDRs)
 	v.disjoint("nat-exclude", config.Agent.NATExclude, config.Agent.ClusterCIDRs)
@@ -138,7 +147,7 @@ func (v *validator) nodeName(name string) string {
 	return name
 }
 
-func (v *validator) mode(mode string) wg.Mode {
+func (v *validator) wireguard(mode string) wg.Mode {
 	if m := wg.Mode(mode); slices.Contains([]wg.Mode{wg.Auto, wg.Kernel, wg.Userspace}, m) {
 		return m
 	}

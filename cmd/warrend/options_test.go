@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +32,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := agent.Config{
-		NodeName: "n1", WireGuard: wg.Auto, Interface: "warren0", ListenPort: 51820,
+		NodeName: "n1", Mode: agent.Full, WireGuard: wg.Auto, Interface: "warren0", ListenPort: 51820,
 		ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("fd00:10:244::/48")},
 		BlockIdle:    10 * time.Minute,
 		Policy:       true,
@@ -50,6 +51,46 @@ func TestFlagsWinOverEnvironment(t *testing.T) {
 	}
 	if got.Agent.NodeName != "flag" || got.Agent.ListenPort != 4500 || !got.Agent.Pools {
 		t.Errorf("node name %q, port %d and pools %v, want flag, 4500 and pools", got.Agent.NodeName, got.Agent.ListenPort, got.Agent.Pools)
+	}
+}
+
+func TestMeshOnly(t *testing.T) {
+	env := map[string]string{"NODE_NAME": "n1", "WARREN_CLUSTER_CIDR": "10.1.0.0/16", "WARREN_MODE": "mesh"}
+	got, err := parse(t, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := got.Agent; c.Mode != agent.MeshOnly || c.Policy || !slices.Equal(c.PodLinks, []string{"cni0", "veth*"}) {
+		t.Errorf("mode %q, policy %v and links %q", c.Mode, c.Policy, c.PodLinks)
+	}
+	got, err = parse(t, env, "--policy=false", "--pod-interfaces=tap*, br-pods,tap*")
+	if err != nil || !slices.Equal(got.Agent.PodLinks, []string{"br-pods", "tap*"}) {
+		t.Errorf("links %q, %v", got.Agent.PodLinks, err)
+	}
+	for name, tt := range map[string]struct {
+		args []string
+		says []string
+	}{
+		"another mode":         {[]string{"--mode=meshed"}, []string{`--mode "meshed": want full or mesh`}},
+		"policy":               {[]string{"--policy=true"}, []string{`--policy "true": want false or nothing with --mode=mesh`}},
+		"pools":                {[]string{"--ipam=pools"}, []string{`--ipam "pools": want node-cidr with --mode=mesh`}},
+		"links of full":        {[]string{"--mode=full", "--pod-interfaces=cni0"}, []string{`--pod-interfaces "cni0": want nothing, or --mode=mesh`}},
+		"all links":            {[]string{"--pod-interfaces=*"}, []string{`--pod-interfaces "*": want links' names`}},
+		"one letter":           {[]string{"--pod-interfaces=e*"}, []string{`--pod-interfaces "e*": want`}},
+		"two stars":            {[]string{"--pod-interfaces=ve*h*"}, []string{`--pod-interfaces "ve*h*": want`}},
+		"nothing between":      {[]string{"--pod-interfaces=cni0,,veth*"}, []string{`--pod-interfaces "": want`}},
+		"too long":             {[]string{"--pod-interfaces=cni0123456789012"}, []string{`--pod-interfaces "cni0123456789012": want`}},
+		"lo":                   {[]string{"--pod-interfaces=lo"}, []string{`--pod-interfaces "lo": want`}},
+		"what begins like lo":  {[]string{"--pod-interfaces=lo*"}, []string{`--pod-interfaces "lo*": want`}},
+		"the lane":             {[]string{"--pod-interfaces=warren*"}, []string{`--pod-interfaces "warren*": want links that lead to pods, and not --interface warren0`}},
+		"several, all at once": {[]string{"--policy=yes", "--ipam=pools", "--pod-interfaces=a/b"}, []string{`--policy "yes": want true or false`, "--ipam", `"a/b"`}},
+	} {
+		_, err := parse(t, env, tt.args...)
+		for _, says := range tt.says {
+			if err == nil || !strings.Contains(err.Error(), says) {
+				t.Errorf("%s: got %v, want it to say %s", name, err, says)
+			}
+		}
 	}
 }
 

@@ -98,7 +98,7 @@ type Agent struct {
 
 // Run runs an agent until ctx ends. What it has put into the kernel stays there.
 func Run(ctx context.Context, config Config, logger *zap.Logger) error {
-	if err := checkCapabilities(); err != nil {
+	if err := checkCapabilities(config.Mode); err != nil {
 		return err
 	}
 	a, err := start(ctx, config, logger)
@@ -163,6 +163,9 @@ func start(ctx context.Context, config Config, logger *zap.Logger) (*Agent, erro
 	if a.router, err = route.New(route.Options{OnMessage: counted(&a.sent.rtnetlink, a.metrics.rtnetlinkSent)}); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening rtnetlink: %w", err), a.close())
 	}
+	if _, err = a.router.PodLinks(config.PodLinks, config.ClusterCIDRs); err != nil {
+		return nil, errors.Join(fmt.Errorf("nothing was started, because of --pod-interfaces: %w", err), a.close())
+	}
 	if a.device, err = wg.New(wg.Options{
 		Mode: config.WireGuard, LogDir: filepath.Dir(config.Socket), Spawn: elsewhere(config.TunnelSocket), OnMessage: counted(&a.sent.wireguard, a.metrics.wireguardSent),
 	}); err != nil {
@@ -199,7 +202,7 @@ func (a *Agent) close() error {
 // and is kept; guarded says that there was one. Where there was none, but a mesh that works, the last good plan's costs that
 // no packet.
 func (a *Agent) failClosed(last *mesh.Plan) (guarded bool, err error) {
-	plan := mesh.Compute(mesh.Local{Interface: a.config.Interface, ClusterCIDRs: a.config.ClusterCIDRs}, nil).Plan
+	plan := mesh.Compute(mesh.Local{Interface: a.config.Interface, ClusterCIDRs: a.config.ClusterCIDRs, PodLinks: a.config.PodLinks}, nil).Plan
 	if last != nil {
 		plan.Guard = last.Guard
 	}

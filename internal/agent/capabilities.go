@@ -11,13 +11,15 @@ import (
 var needed = []struct {
 	bit       uint
 	name, why string
+	// pods says that it is for pods that get their network of this agent.
+	pods bool
 }{
-	{unix.CAP_NET_ADMIN, "NET_ADMIN", "links, routes, nftables and WireGuard"},
-	{unix.CAP_SYS_ADMIN, "SYS_ADMIN", "entering pods' network namespaces"},
+	{unix.CAP_NET_ADMIN, "NET_ADMIN", "links, routes, nftables and WireGuard", false},
+	{unix.CAP_SYS_ADMIN, "SYS_ADMIN", "entering pods' network namespaces", true},
 }
 
 // checkCapabilities names what is missing before anything fails for want of it, which would only say that it is not permitted.
-func checkCapabilities() error {
+func checkCapabilities(mode Mode) error {
 	var have [2]unix.CapUserData
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	if err := unix.Capget(&header, &have[0]); err != nil {
@@ -25,7 +27,7 @@ func checkCapabilities() error {
 	}
 	var missing []string
 	for _, c := range needed {
-		if have[c.bit/32].Effective&(1<<(c.bit%32)) == 0 {
+		if have[c.bit/32].Effective&(1<<(c.bit%32)) == 0 && (mode == Full || !c.pods) {
 			missing = append(missing, fmt.Sprintf("%s (for %s)", c.name, c.why))
 		}
 	}

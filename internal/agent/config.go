@@ -13,9 +13,23 @@ const DefaultInterface = "warren0"
 // auditInterval is how often at most the agent compares the whole plan with the kernel, event or not.
 const auditInterval = 90 * time.Second
 
+// Mode is what of Warren runs on a node.
+type Mode string
+
+// The modes.
+const (
+	// Full gives pods addresses and wires, and carries and polices what they send.
+	Full Mode = "full"
+	// MeshOnly carries what the pods of another plugin send to other nodes.
+	MeshOnly Mode = "mesh"
+)
+
 // Config is how one agent is to run. It has been validated.
 type Config struct {
 	NodeName string
+	Mode     Mode
+	// PodLinks are, with MeshOnly, the host's links that lead to pods, as mesh.Guard has them.
+	PodLinks []string
 	// Kubeconfig is a file; empty is in-cluster.
 	Kubeconfig string
 	WireGuard  wg.Mode

@@ -60,6 +60,10 @@ func (a *Agent) openPods() error {
 	r.loop = loop.New(a.tendPods, loop.Options{
 		Min: 5 * time.Millisecond, RetryMin: time.Second, RetryMax: pods.CollectInterval, Max: pods.CollectInterval, OnResult: a.tended,
 	})
+	if a.config.Mode == MeshOnly {
+		r.broken = errOthersPods
+		return nil
+	}
 	given, err := podnet.Given()
 	if err == nil {
 		err = a.guard.SetPods(given)
@@ -121,14 +125,19 @@ func (a *Agent) Pods(ctx context.Context, command cni.Command, r cni.Request) ([
 	start := time.Now()
 	a.rush.begin()
 	defer a.rush.end()
-	if a.residents.broken != nil {
+	call := a.gate
+	switch {
+	case a.config.Mode == MeshOnly:
+	case a.residents.broken == nil:
+		call = a.residents.pods.Call
+	default:
 		code := types.ErrTryAgainLater
 		if command == cni.Status {
 			code = types.ErrPluginNotAvailable
 		}
 		return nil, types.NewError(code, "pods get no network", a.residents.broken.Error())
 	}
-	result, err := a.residents.pods.Call(ctx, command, r)
+	result, err := call(ctx, command, r)
 	a.metrics.called(string(command), time.Since(start), err)
 	log := a.logger.Debug
 	if err != nil && command != cni.Status {
@@ -168,7 +177,10 @@ func (a *Agent) poolFull(full *ipam.FullError) {
 // tendPods takes what nobody asked for any more, follows the lane's MTU and, when pods can have a network, tells the runtime.
 func (a *Agent) tendPods(ctx context.Context) error {
 	r := &a.residents
-	if r.broken != nil {
+	switch {
+	case a.config.Mode == MeshOnly:
+		return a.installGate()
+	case r.broken != nil:
 		return r.broken
 	}
 	errs := []error{r.pods.CollectTombstones(ctx, cni.TombstoneDir(a.config.Socket))}
@@ -221,14 +233,8 @@ func (a *Agent) install() error {
 	if a.residents.serving {
 		return nil
 	}
-	if dir := a.config.CNIBinDir; dir != "" {
-		written, err := install.Plugin(dir)
-		if err != nil {
-			return err
-		}
-		if written {
-			a.logger.Info("installed the CNI plugin", zap.String("folder", dir))
-		}
+	if err := a.installPlugin(); err != nil {
+		return err
 	}
 	if dir := a.config.CNIConfDir; dir != "" {
 		written, err := install.Conflist(dir, a.config.CNIBinDir, a.config.Socket)
@@ -240,6 +246,21 @@ func (a *Agent) install() error {
 		}
 	}
 	a.residents.serving = true
+	return nil
+}
+
+func (a *Agent) installPlugin() error {
+	dir := a.config.CNIBinDir
+	if dir == "" {
+		return nil
+	}
+	written, err := install.Plugin(dir)
+	if err != nil {
+		return err
+	}
+	if written {
+		a.logger.Info("installed the CNI plugin", zap.String("folder", dir))
+	}
 	return nil
 }
 

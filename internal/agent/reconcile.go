@@ -70,7 +70,7 @@ func (a *Agent) local(snapshot kube.Snapshot) (mesh.Local, error) {
 		Name: a.config.NodeName, PublicKey: a.identity().Public(), Interface: a.config.Interface, ListenPort: a.config.ListenPort,
 		MTU: a.config.MTU, ClusterCIDRs: a.config.ClusterCIDRs, ServiceCIDRs: a.config.ServiceCIDRs,
 		Addresses: snapshot.Own.Addresses, Mesh: a.meshAddresses(snapshot), Adopted: a.adopted,
-		NATExclude: a.config.NATExclude, NoNAT: a.config.NoNAT, NATOff: natOff(snapshot.Pools),
+		NATExclude: a.config.NATExclude, NoNAT: a.config.NoNAT, NATOff: natOff(snapshot.Pools), PodLinks: a.config.PodLinks,
 	}
 	if len(local.ServiceCIDRs) == 0 {
 		local.ServiceCIDRs = snapshot.ServiceCIDRs
@@ -155,8 +155,8 @@ func (a *Agent) apply(plan mesh.Plan) error {
 	return err
 }
 
-// setGuard does not let the guard take somebody else's link for the lane of that name: it would let pods' packets through there in
-// clear, and nothing of the link's own.
+// setGuard does not let the guard take somebody else's link for the lane of that name, nor one that leads elsewhere for a pod's: it would
+// let pods' packets through there in clear, and nothing of the link's own.
 func (a *Agent) setGuard(want mesh.Guard) error {
 	var foreign *wg.ForeignError
 	switch err := a.device.Check(a.config.Interface); {
@@ -165,7 +165,9 @@ func (a *Agent) setGuard(want mesh.Guard) error {
 	case err != nil:
 		return err
 	}
-	return a.guard.Set(want)
+	sound, misled := a.router.PodLinks(want.PodLinks, a.config.ClusterCIDRs)
+	want.PodLinks = sound
+	return errors.Join(a.guard.Set(want), misled)
 }
 
 // remember keeps what was found for the publisher, the socket and the metrics, and tells of refusals that began or ended.

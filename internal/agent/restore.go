@@ -34,6 +34,7 @@ func (a *Agent) lastPlan() *mesh.Plan {
 	if a.config.MTU != 0 {
 		plan.Lanes[0].MTU = a.config.MTU
 	}
+	plan.Guard.PodLinks = a.config.PodLinks
 	plan.Guard.NATExclude = a.config.NATExclude
 	if a.config.NoNAT {
 		plan.Guard.NATOff = plan.Guard.Own

@@ -24,6 +24,7 @@ func (a *Agent) Status() (socket.Status, error) {
 	defer a.mu.Unlock()
 	status := socket.Status{
 		Node: a.config.NodeName, Version: version.String(), Ready: a.programmed.Load() && problem == "", Problem: problem,
+		Mode: string(a.config.Mode), PodInterfaces: a.config.PodLinks, Policy: a.config.Policy,
 		Implementation: string(a.device.Implementation()), Interface: a.config.Interface, PublicKey: a.key.Public(),
 		ListenPort: a.config.ListenPort, PodCIDRs: a.result.Plan.Guard.Own, MeshAddresses: a.result.Plan.Guard.Mesh,
 		Waiting: a.result.Waiting, Refused: a.result.Refusals,

@@ -73,7 +73,7 @@ func sample() agent {
 	prefix, addr := netip.MustParsePrefix, netip.MustParseAddr
 	return agent{
 		status: socket.Status{
-			Node: "n1", Version: "v0.1.0", Ready: true, Implementation: "userspace", Interface: "warren0", PublicKey: identity.PublicKey{1},
+			Node: "n1", Version: "v0.1.0", Mode: "full", Policy: true, Ready: true, Implementation: "userspace", Interface: "warren0", PublicKey: identity.PublicKey{1},
 			ListenPort: 51820, MTU: 1420, Peers: 2, PodCIDRs: []netip.Prefix{prefix("10.244.1.0/24"), prefix("fd00:244:0:1::/64")},
 			MeshAddresses: []netip.Addr{addr("10.244.1.1"), addr("fd00:244:0:1::1")}, StoppedPackets: 3, StoppedBytes: 2520,
 		},

@@ -17,6 +17,7 @@ func TestStatus(t *testing.T) {
 	want := `node: n1
   version: v0.1.0
   ready: yes
+  mode: full
   pod CIDRs: 10.244.1.0/24, fd00:244:0:1::/64
   mesh addresses: 10.244.1.1, fd00:244:0:1::1
 interface: warren0 (userspace)
@@ -35,12 +36,13 @@ stopped from leaving in clear: 3 packets, 2.46 KiB
 // TestStatusNotReady writes everything all the same, and fails.
 func TestStatusNotReady(t *testing.T) {
 	a := agent{status: socket.Status{
-		Node: "n1", Version: "devel", Interface: "warren0", Implementation: "kernel", PublicKey: sample().status.PublicKey, ListenPort: 51820,
+		Node: "n1", Version: "devel", Mode: "mesh", PodInterfaces: []string{"cni0", "veth*"}, Interface: "warren0", Implementation: "kernel", PublicKey: sample().status.PublicKey, ListenPort: 51820,
 		Waiting: []string{"n4", "n5"}, Refused: []mesh.Refusal{{Node: "n2", Reason: mesh.NotGranted, Detail: "10.9.0.0/24 is not granted"}},
 	}}
 	want := `node: n1
   version: devel
   ready: no: waiting for the API server
+  mode: mesh, for another plugin's pods on cni0, veth*; policy is not enforced
   pod CIDRs: none granted yet
   mesh addresses: none
 interface: warren0 (kernel)

@@ -44,12 +44,24 @@ func problem(status socket.Status) string {
 	return status.Problem
 }
 
+// mode says what of Warren runs.
+func mode(s socket.Status) string {
+	text := s.Mode
+	if len(s.PodInterfaces) > 0 {
+		text += ", for another plugin's pods on " + strings.Join(s.PodInterfaces, ", ")
+	}
+	if !s.Policy {
+		text += "; policy is not enforced"
+	}
+	return text
+}
+
 func writeStatus(w io.Writer, s socket.Status) {
 	ready := "yes"
 	if !s.Ready {
 		ready = "no: " + problem(s)
 	}
-	fmt.Fprintf(w, "node: %s\n  version: %s\n  ready: %s\n", s.Node, s.Version, ready)
+	fmt.Fprintf(w, "node: %s\n  version: %s\n  ready: %s\n  mode: %s\n", s.Node, s.Version, ready, mode(s))
 	fmt.Fprintf(w, "  pod CIDRs: %s\n  mesh addresses: %s\n", list(s.PodCIDRs, "none granted yet"), list(s.MeshAddresses, "none"))
 	fmt.Fprintf(w, "interface: %s (%s)\n  public key: %s\n  listening port: %d\n  mtu: %d\n  peers: %d\n",
 		s.Interface, s.Implementation, s.PublicKey, s.ListenPort, s.MTU, s.Peers)

@@ -16,6 +16,11 @@ const DefaultPath = "/run/warren/agent.sock"
 type Status struct {
 	Node    string `json:"node"`
 	Version string `json:"version"`
+	// Mode is warrend's --mode. With "mesh", PodInterfaces are the links of the other plugin's pods.
+	Mode          string   `json:"mode"`
+	PodInterfaces []string `json:"podInterfaces,omitempty"`
+	// Policy says that policies are enforced.
+	Policy bool `json:"policy"`
 	// Ready says whether the mesh is programmed; Problem is the last failure where it is not.
 	Ready   bool   `json:"ready"`
 	Problem string `json:"problem,omitempty"`
