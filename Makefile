@@ -40,7 +40,7 @@ test: deps deps-kernel build control-plane lint ## Every test, lint included (ne
 	./.ci/timed "fuzzing, 20 s a target" ./.ci/fuzz 20s
 	./.ci/timed "bench of the mesh at scale, short" go run ./bench/mesh -short
 	./.ci/timed "bench of policy at scale, short" go run ./bench/policy -short
-	./.ci/timed "scenarios with real packets" go test -count=1 -timeout 40m -v ./e2e
+	./.ci/timed "scenarios with real packets" go test -count=1 -timeout 40m -skip '^TestMeshOnly' -v ./e2e
 
 .PHONY: test-kernel
 test-kernel: deps-kernel control-plane ## What drives the kernel, and the scenarios, on Debian's kernel with WireGuard in a virtual machine
@@ -188,6 +188,10 @@ manifests: ## From manifests/base: manifests/warren.yaml, the one file for kubec
 	go run -C manifests/render . -o ../warren.yaml ../base
 	cp manifests/base/{warren.dev_*,serviceaccount,rbac,admission}.yaml manifests/chart/warren/files/
 	cp manifests/monitoring/{podmonitor.yaml,rules.yaml,dashboard.json} manifests/chart/warren/files/monitoring/
+
+.PHONY: test-modes
+test-modes: deps build control-plane ## Warren beside other plugins: bridge and ptp with host-local (needs root)
+	go test -count=1 -timeout 20m -v -run '^TestMeshOnly' ./e2e
 
 .PHONY: test-manifests
 test-manifests: control-plane ## The real API server takes manifests/warren.yaml and every overlay, the Helm chart says the same; schemas, helm lint, alerts

@@ -24,6 +24,8 @@ type Pod struct {
 	// their capabilities.
 	sandbox *sandbox
 	asks    map[string]any
+	// once is that of PodOptions.
+	once bool
 	// gone is closed when the pod is no longer there, which leave says.
 	gone  <-chan struct{}
 	leave context.CancelFunc
@@ -87,7 +89,7 @@ func (n *Node) addPod(ctx context.Context, name string, o PodOptions, attach fun
 	setDefault(&o.Namespace, podNamespace)
 	life, leave := context.WithCancel(context.WithoutCancel(ctx))
 	p := &Pod{
-		Node: n, Namespace: o.Namespace, ObjectName: o.Name, asks: o.Asks, gone: life.Done(), leave: leave,
+		Node: n, Namespace: o.Namespace, ObjectName: o.Name, asks: o.Asks, once: o.Once, gone: life.Done(), leave: leave,
 		Host: Host{Name: name, bin: n.bin, env: n.env, children: n.children},
 	}
 	if err := p.start(ctx, o, attach); err != nil {

@@ -28,6 +28,8 @@ type PodOptions struct {
 	Ports               []corev1.ContainerPort
 	// Asks are what the runtime asks the plugins for, by the capabilities of the configuration.
 	Asks map[string]any
+	// Once says that the runtime does not try again where the plugins say "later".
+	Once bool
 	// Before runs when the pod has its namespaces, and no network yet.
 	Before func(*Pod) error
 }

@@ -17,6 +17,7 @@ const (
 
 var references = map[string]string{
 	"loopback":   "github.com/containernetworking/plugins/plugins/main/loopback@" + CNIPluginsVersion,
+	"bridge":     "github.com/containernetworking/plugins/plugins/main/bridge@" + CNIPluginsVersion,
 	"ptp":        "github.com/containernetworking/plugins/plugins/main/ptp@" + CNIPluginsVersion,
 	"host-local": "github.com/containernetworking/plugins/plugins/ipam/host-local@" + CNIPluginsVersion,
 	"portmap":    "github.com/containernetworking/plugins/plugins/meta/portmap@" + CNIPluginsVersion,

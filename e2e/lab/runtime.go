@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
@@ -16,7 +17,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/warren-mesh/warren/e2e/lab/pace"
-	"github.com/warren-mesh/warren/internal/cni/install"
 )
 
 // CNIConfDir is where a node's runtime looks for CNI configurations: beside the node's state, so that nothing of the machine is touched.
@@ -47,8 +47,8 @@ func (n *Node) plugIn(ctx context.Context, p *Pod) error {
 		err := n.tryPlugIn(ctx, p)
 		var e *types.Error
 		switch {
-		case err == nil:
-			return nil
+		case err == nil || p.once:
+			return err
 		case !errors.Is(err, fs.ErrNotExist) && (!errors.As(err, &e) || e.Code != types.ErrTryAgainLater):
 			return err
 		}
@@ -87,9 +87,14 @@ func (n *Node) tryPlugIn(ctx context.Context, p *Pod) error {
 	return nil
 }
 
-// conflist is the configuration that the node's agent wrote; fs.ErrNotExist while there is none.
+// conflist is the first configuration by name, as runtimes take it: the one that the node's agent wrote, or another plugin's. It is
+// fs.ErrNotExist while there is none.
 func (n *Node) conflist() (*libcni.NetworkConfigList, error) {
-	content, err := os.ReadFile(filepath.Join(n.CNIConfDir(), install.ConflistName))
+	files, err := filepath.Glob(filepath.Join(n.CNIConfDir(), "*.conflist"))
+	if err != nil || len(files) == 0 {
+		return nil, errors.Join(err, fs.ErrNotExist)
+	}
+	content, err := os.ReadFile(slices.Min(files))
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,9 +48,13 @@ func testManifests(t *testing.T, c *Cluster) {
 				t.Fatal(err)
 			}
 			sets := daemonSets(t, text)
+			has := maps.Clone(capabilities)
+			if name == "mesh-only" {
+				has["agent"] = []corev1.Capability{"NET_ADMIN"}
+			}
 			for _, set := range sets {
 				tryPod(t, c, set)
-				hardened(t, set)
+				hardened(t, set, has)
 			}
 			agent := sets["warren"].Spec.Template.Spec.Containers[0]
 			if got, want := environment(agent), environments[name]; !cmp.Equal(got, want) {
@@ -77,6 +82,7 @@ var environments = map[string]map[string]string{
 	"dual-stack":  {"WARREN_CLUSTER_CIDR": "10.244.0.0/16,fd00:10:244::/48", "WARREN_TUNNEL_SOCKET": "/run/warren/tunnel.sock"},
 	"pools":       {"WARREN_CLUSTER_CIDR": "10.244.0.0/16", "WARREN_TUNNEL_SOCKET": "/run/warren/tunnel.sock", "WARREN_IPAM": "pools"},
 	"kernel-only": {"WARREN_CLUSTER_CIDR": "10.244.0.0/16", "WARREN_WIREGUARD": "kernel"},
+	"mesh-only":   {"WARREN_CLUSTER_CIDR": "10.244.0.0/16", "WARREN_TUNNEL_SOCKET": "/run/warren/tunnel.sock", "WARREN_MODE": "mesh"},
 }
 
 func environment(c corev1.Container) map[string]string {
@@ -154,7 +160,7 @@ var capabilities = map[string][]corev1.Capability{
 }
 
 // hardened sees that no container has more than it needs.
-func hardened(t *testing.T, set *appsv1.DaemonSet) {
+func hardened(t *testing.T, set *appsv1.DaemonSet, capabilities map[string][]corev1.Capability) {
 	t.Helper()
 	spec := set.Spec.Template.Spec
 	if spec.SecurityContext.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault || spec.HostPID || spec.HostIPC {
