@@ -29,6 +29,7 @@ var charts = map[string]values{
 	"overlays/dual-stack":        {"clusterCIDR": []any{"10.244.0.0/16", "fd00:10:244::/48"}},
 	"overlays/pools":             {"ipam": "pools"},
 	"overlays/kernel-only":       {"wireguard": "kernel"},
+	"overlays/mesh-only":         {"mode": "mesh"},
 	"render/testdata/monitoring": {"monitoring": values{"expose": true, "podMonitor": true, "rules": true, "dashboard": true}},
 }
 
@@ -102,6 +103,14 @@ func TestEveryValue(t *testing.T) {
 	}
 }
 
+// TestPodInterfaces: with mesh, the agents are told of the other plugin's links.
+func TestPodInterfaces(t *testing.T) {
+	text, err := template(values{"mode": "mesh", "podInterfaces": []any{"br-pods", "tap*"}}, namespace)
+	if want := "- name: WARREN_POD_INTERFACES\n          value: \"br-pods,tap*\"\n"; err != nil || !strings.Contains(text, want) {
+		t.Errorf("%v, want %q in:\n%s", err, want, text)
+	}
+}
+
 // TestBadValues: a bad value is refused by its name, before anything is rendered.
 func TestBadValues(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -118,6 +127,10 @@ func TestBadValues(t *testing.T) {
 		"a port too large":     {values{"listenPort": 70000}, "listenPort"},
 		"a port of words":      {values{"listenPort": "51820"}, "listenPort"},
 		"an MTU too small":     {values{"mtu": 900}, "mtu"},
+		"another mode":         {values{"mode": "policy"}, "mode"},
+		"links of full":        {values{"podInterfaces": []any{"cni0"}}, "podInterfaces"},
+		"all links":            {values{"mode": "mesh", "podInterfaces": []any{"*"}}, "podInterfaces"},
+		"a mesh with pools":    {values{"mode": "mesh", "ipam": "pools"}, "ipam"},
 		"another IPAM":         {values{"ipam": "pool"}, "ipam"},
 		"no boolean":           {values{"policy": "no"}, "policy"},
 		"neither yes nor no":   {values{"natOutgoing": 1}, "natOutgoing"},
