@@ -69,7 +69,7 @@ func (c *Cluster) start(ctx context.Context) error {
 	c.started = time.Now() // a build is no part of a start
 	l, err := lab.Start(ctx, lab.Options{
 		Name: c.options.Name, Nodes: c.options.Nodes, PodFamilies: c.options.Families, UnderlayFamilies: c.options.Families,
-		NoAgents: true, Manifests: []string{}, Scheduler: filepath.Join(c.programs.nodes, "kube-scheduler"), Bin: c.programs.bin,
+		NoAgents: true, Audit: true, Manifests: []string{}, Scheduler: filepath.Join(c.programs.nodes, "kube-scheduler"), Bin: c.programs.bin,
 		Out: c.options.Out,
 	})
 	if err != nil {

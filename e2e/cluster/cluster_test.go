@@ -35,12 +35,23 @@ func start(t *testing.T, options Options) *Cluster {
 		if t.Failed() {
 			t.Log(c.explanation(context.WithoutCancel(t.Context())))
 		}
+		assertNotDenied(t, c)
 		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
 		assertGone(t, options.Name)
 	})
 	return c
+}
+
+// assertNotDenied: of all that agents, where there were any, asked of the API server it has refused nothing.
+func assertNotDenied(t *testing.T, c *Cluster) {
+	t.Helper()
+	answered, denied, err := c.Lab.Cluster().Audit()
+	if err != nil || len(denied) > 0 {
+		t.Errorf("refused to agents, %v:\n%s", err, strings.Join(denied, "\n"))
+	}
+	t.Logf("agents asked the API server %d times, and were refused %d times", answered, len(denied))
 }
 
 // assertGone fails the test if a cluster has left control groups, and with them processes, or mounts or folders.

@@ -30,6 +30,7 @@ func (l *Lab) startControlPlane(ctx context.Context) error {
 	control, err := cluster.Start(ctx, cluster.Options{
 		Assets: l.options.Assets, Dir: dir, Addresses: root.Addresses,
 		PodCIDRs: l.options.PodCIDRs, ServiceCIDRs: l.options.ServiceCIDRs, NodeMask4: l.options.NodeMask4, Scheduler: l.options.Scheduler,
+		Audit: l.options.Audit,
 		Start: root.start, HTTPDial: root.Dial,
 	})
 	if err != nil {

@@ -70,6 +70,8 @@ type Options struct {
 	// Scheduler is the program kube-scheduler, for nodes on which real kubelets are to run: the control plane runs pods then, and
 	// the Node objects are the kubelets' to make.
 	Scheduler string
+	// Audit keeps a log of what agents ask the API server, for Cluster().Audit.
+	Audit bool
 	// Manifests are files and folders to apply. Nil is manifests/base of the repository, none is an empty slice.
 	Manifests []string
 	// Bin is the folder with warrend, warren, warren-cni and warren-lab; default $WARREN_BIN, or bin/ of the repository, which is

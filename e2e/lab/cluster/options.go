@@ -35,6 +35,9 @@ type Options struct {
 	// kubelets.
 	Scheduler string
 
+	// Audit keeps a log of what agents ask, for [Cluster.Audit].
+	Audit bool
+
 	Start    Starter
 	HTTPDial Dialer // nil: from here
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -48,8 +49,12 @@ func (c *Cluster) startEtcd(ctx context.Context) (err error) {
 	})
 }
 
-func (c *Cluster) startAPIServer(ctx context.Context) (err error) {
-	c.apiServer, err = c.run("kube-apiserver", append(append(c.advertise(), c.kubeletAccess()...),
+func (c *Cluster) startAPIServer(ctx context.Context) error {
+	audit, err := c.audit()
+	if err != nil {
+		return err
+	}
+	c.apiServer, err = c.run("kube-apiserver", append(slices.Concat(c.advertise(), c.kubeletAccess(), audit),
 		"--secure-port="+strconv.Itoa(apiServerPort),
 		"--etcd-servers="+etcdURL, "--etcd-cafile="+c.pki.file("etcd-ca.crt"),
 		"--etcd-certfile="+c.pki.file("etcd-client.crt"), "--etcd-keyfile="+c.pki.file("etcd-client.key"),
