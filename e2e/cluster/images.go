@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/warren-mesh/warren/e2e/cluster/image"
 	"github.com/warren-mesh/warren/e2e/lab"
@@ -68,12 +69,12 @@ func (c *Cluster) warrenImage() image.Image {
 	return made
 }
 
-func build(ctx context.Context, target, pkg string) error {
+func build(ctx context.Context, target, pkg string, ldflags ...string) error {
 	root, err := lab.Repository()
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", target, pkg) //nolint:gosec // our own package
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", strings.Join(append(ldflags, "-s", "-w"), " "), "-o", target, pkg) //nolint:gosec // our own package
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := cmd.CombinedOutput(); err != nil {
