@@ -26,18 +26,12 @@ func (c *Cluster) root(name string) string { return filepath.Join(c.dir, name, "
 
 // startNode makes a node out of a lab's and starts its programs. When it returns kubelet is starting, with all images there.
 func (c *Cluster) startNode(ctx context.Context, n *lab.Node) error {
+	if err := c.makeNode(n); err != nil {
+		return fmt.Errorf("making node %s: %w", n.Name, err)
+	}
 	if err := c.bootNode(ctx, n); err != nil {
 		return fmt.Errorf("starting node %s: %w", n.Name, err)
 	}
-	var err error
-	_ = wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
-		_, err = n.Run(ctx, "ctr", "version")
-		return err == nil, nil
-	})
-	if err != nil {
-		return fmt.Errorf("waiting for containerd: %w", err)
-	}
-	c.say("%s: containerd runs", n.Name)
 	for _, archive := range c.images {
 		if err := importImage(ctx, n, archive); err != nil {
 			return err
@@ -57,8 +51,11 @@ func (c *Cluster) startNode(ctx context.Context, n *lab.Node) error {
 	return nil
 }
 
-// bootNode writes what is on the node's disk and starts its first process.
-func (c *Cluster) bootNode(ctx context.Context, n *lab.Node) error {
+// nodeFile is what the first process of a node is told.
+func (c *Cluster) nodeFile(name string) string { return filepath.Join(c.dir, name, "node.json") }
+
+// makeNode writes what is on the node's disk.
+func (c *Cluster) makeNode(n *lab.Node) error {
 	group, err := node.MakeCgroups(c.options.Name, n.Name)
 	if err != nil {
 		return err
@@ -74,16 +71,17 @@ func (c *Cluster) bootNode(ctx context.Context, n *lab.Node) error {
 	if err := c.configureNode(n, root); err != nil {
 		return err
 	}
-	file := filepath.Join(filepath.Dir(root), "node.json")
-	if err := spec.Write(file); err != nil {
-		return err
-	}
+	return spec.Write(c.nodeFile(n.Name))
+}
+
+// bootNode starts the node's first process, and returns when containerd runs.
+func (c *Cluster) bootNode(ctx context.Context, n *lab.Node) error {
 	log, err := os.Create(c.nodeLog(n.Name))
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	cmd := n.Command(context.WithoutCancel(ctx), "warren-lab", "cluster", "node", file)
+	cmd := n.Command(context.WithoutCancel(ctx), "warren-lab", "cluster", "node", c.nodeFile(n.Name))
 	cmd.Stderr = log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for who started us
 	ready, said, err := os.Pipe()
@@ -104,7 +102,18 @@ func (c *Cluster) bootNode(ctx context.Context, n *lab.Node) error {
 	if err != nil {
 		return err
 	}
-	return n.Enter(pid)
+	if err := n.Enter(pid); err != nil {
+		return err
+	}
+	_ = wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+		_, err = n.Run(ctx, "ctr", "version")
+		return err == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for containerd: %w", err)
+	}
+	c.say("%s: containerd runs", n.Name)
+	return nil
 }
 
 func (c *Cluster) nodeLog(name string) string { return filepath.Join(c.dir, name, "node.log") }

@@ -141,6 +141,20 @@ func RemoveCgroups(cluster string) error {
 	return nil
 }
 
+// RemoveNodeCgroups removes the control groups of one node, whose processes were told to end.
+func RemoveNodeCgroups(cluster, name string) error {
+	all, err := hierarchies()
+	if err != nil {
+		return err
+	}
+	for _, h := range all {
+		if err := removeGroup(filepath.Join(h.path, parent, cluster, name)); err != nil {
+			return fmt.Errorf("removing control groups: %w", err)
+		}
+	}
+	return nil
+}
+
 // removeGroup removes a group and those in it. One whose last process is just ending is busy for a moment.
 func removeGroup(dir string) error {
 	var groups []string
