@@ -9,12 +9,23 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
 // Snapshot is the state of a node that Warren could change, as text: links, addresses, routes, rules, nftables and
 // files. Two of them are the same, byte by byte, where nothing changed but counters and times.
 func (l *Lab) Snapshot(ctx context.Context, n *Node) (string, error) {
+	network, err := n.SnapshotNetwork(ctx)
+	if err != nil {
+		return "", err
+	}
+	files, err := n.SnapshotFiles([]string{Base(), l.dir}, "/run", stateDir, "/etc/cni")
+	return network + files, err
+}
+
+// SnapshotNetwork is the part of a Snapshot that the kernel holds.
+func (n *Node) SnapshotNetwork(ctx context.Context) (string, error) {
 	var b strings.Builder
 	for _, command := range []string{
 		"ip -details link show", "ip address show",
@@ -29,9 +40,15 @@ func (l *Lab) Snapshot(ctx context.Context, n *Node) (string, error) {
 		}
 		fmt.Fprintf(&b, "# %s\n%s\n", command, normalise(out))
 	}
-	for _, dir := range []string{"/run", stateDir, "/etc/cni"} {
+	return b.String(), nil
+}
+
+// SnapshotFiles is the part of a Snapshot that is in these folders, but for what is at the paths of except.
+func (n *Node) SnapshotFiles(except []string, dirs ...string) (string, error) {
+	var b strings.Builder
+	for _, dir := range dirs {
 		fmt.Fprintf(&b, "# find %s\n", dir)
-		if err := n.Inside(func() error { return l.list(&b, dir) }); err != nil {
+		if err := n.Inside(func() error { return list(&b, dir, except) }); err != nil {
 			return "", fmt.Errorf("taking a snapshot of %s: %w", n.Name, err)
 		}
 		b.WriteString("\n")
@@ -44,8 +61,8 @@ var passing = regexp.MustCompile(`( expires \d+sec| (valid|preferred)_lft \d+sec
 
 func normalise(text string) string { return passing.ReplaceAllString(text, "") }
 
-// list writes every file of a folder with its mode and what it holds, except for the lab's own.
-func (l *Lab) list(b *strings.Builder, dir string) error {
+// list writes every file of a folder with its mode and what it holds.
+func list(b *strings.Builder, dir string, except []string) error {
 	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
@@ -53,8 +70,11 @@ func (l *Lab) list(b *strings.Builder, dir string) error {
 		if err != nil {
 			return err
 		}
-		if path == Base() || path == l.dir {
-			return fs.SkipDir
+		if slices.Contains(except, path) {
+			if e.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
 		}
 		info, err := e.Info()
 		if err != nil {

@@ -39,6 +39,6 @@ func command() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&path, "socket", socket.DefaultPath, "unix socket of the agent on this node")
 	client := func() *socket.Client { return socket.NewClient(path) }
-	root.AddCommand(statusCommand(client), peersCommand(client), planCommand(client), ipamCommand(client), policyCommand(client), uninstallCommand(client))
+	root.AddCommand(statusCommand(client), peersCommand(client), planCommand(client), ipamCommand(client), policyCommand(client), uninstallCommand(client), waitCommand())
 	return root
 }

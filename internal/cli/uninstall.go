@@ -53,11 +53,16 @@ the host's firewall, and its files. It finds them by their marks (route protocol
 	cmd.Flags().StringVar(&places.stateDir, "state-dir", "/var/lib/warren", "the agent's folder")
 	cmd.Flags().StringVar(&places.cniConfDir, "cni-conf-dir", install.DefaultConfDir, "the folder of the CNI configuration")
 	cmd.Flags().StringVar(&places.cniBinDir, "cni-bin-dir", install.DefaultBinDir, "the folder of the CNI plugin")
+	cmd.Flags().StringSliceVar(&places.emptyFolders, "empty-folders", nil,
+		"folders to remove too if nothing is in them: a kubelet makes those that it mounts into the agent")
 	return cmd
 }
 
 // places are where the agent was told to keep its files.
-type places struct{ stateDir, socket, cniConfDir, cniBinDir string }
+type places struct {
+	stateDir, socket, cniConfDir, cniBinDir string
+	emptyFolders                            []string
+}
 
 // checkStopped is an error unless nobody listens on the agent's socket: an agent that cannot tell its status runs too.
 func checkStopped(ctx context.Context, client *socket.Client) error {
@@ -93,6 +98,13 @@ func uninstall(p places) (removed []string, err error) {
 		func() ([]string, error) { return removeFiles(cni.TombstoneDir(p.socket), "*") },
 		func() ([]string, error) {
 			return removeFiles(runDir, name, name+".new", tunnels, tunnels+".new", filepath.Base(wg.LogPath("", "*")))
+		},
+		func() (removed []string, err error) {
+			for _, folder := range p.emptyFolders {
+				what, errFolder := removeFiles(folder)
+				removed, err = append(removed, what...), errors.Join(err, errFolder)
+			}
+			return removed, err
 		},
 	} {
 		what, err := remove()
@@ -146,4 +158,18 @@ func removeFiles(folder string, patterns ...string) (removed []string, err error
 		removed = append(removed, "folder "+folder)
 	}
 	return removed, errors.Join(errs...)
+}
+
+// waitCommand is for the pod of manifests/uninstall.yaml: a DaemonSet's pods run on when their work is done.
+func waitCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "wait",
+		Short:  "Wait until told to end",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			<-cmd.Context().Done()
+			return nil
+		},
+	}
 }

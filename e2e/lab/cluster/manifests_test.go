@@ -65,6 +65,24 @@ func testManifests(t *testing.T, c *Cluster) {
 			}
 		})
 	}
+	t.Run("uninstall", func(t *testing.T) {
+		text, err := os.ReadFile(filepath.Join(manifestsFolder, "uninstall.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Apply(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+		set := daemonSets(t, string(text))["warren-uninstall"]
+		tryPod(t, c, set)
+		hardened(t, set)
+		want := daemonSets(t, base)["warren"].Spec.Template.Spec.Containers[0].Image
+		for _, container := range slices.Concat(set.Spec.Template.Spec.InitContainers, set.Spec.Template.Spec.Containers) {
+			if container.Image != want {
+				t.Errorf("%s has image %s, the agent %s", container.Name, container.Image, want)
+			}
+		}
+	})
 	t.Run("a wrong field is refused", func(t *testing.T) {
 		for _, wrong := range []string{"hostNetwrk: true", "hostNetwork: true\n      hostNetwork: true"} {
 			name, _, _ := strings.Cut(wrong, ":")
@@ -126,8 +144,8 @@ func daemonSets(t *testing.T, text string) map[string]*appsv1.DaemonSet {
 		}
 		sets[set.Name] = &set
 	}
-	if sets["warren"] == nil {
-		t.Fatal("there is no DaemonSet warren")
+	if len(sets) == 0 {
+		t.Fatal("there is no DaemonSet")
 	}
 	return sets
 }
@@ -157,6 +175,8 @@ var capabilities = map[string][]corev1.Capability{
 	"install": {"DAC_OVERRIDE"},
 	"agent":   {"NET_ADMIN", "SYS_ADMIN"},
 	"tunnel":  {"NET_ADMIN"},
+	// Of manifests/uninstall.yaml; what comes after it does nothing.
+	"uninstall": {"DAC_OVERRIDE", "NET_ADMIN"},
 }
 
 // hardened sees that no container has more than it needs.
