@@ -94,6 +94,8 @@ type Agent struct {
 	result   mesh.Result
 	wanted   publication
 	refusals transitions
+	// lacking are the permissions that the API server does not grant.
+	lacking []string
 }
 
 // Run runs an agent until ctx ends. What it has put into the kernel stays there.
@@ -246,6 +248,10 @@ func (a *Agent) mesh(ctx context.Context) error {
 		}
 	})
 	defer a.nodes.Wait()
+	defer stop()
+	var asking sync.WaitGroup
+	asking.Go(func() { a.watchPermissions(ctx) })
+	defer asking.Wait()
 	defer stop()
 	if err := a.nodes.WaitForSync(ctx); err != nil {
 		return fmt.Errorf("waiting for all Nodes: %w", err)

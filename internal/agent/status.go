@@ -27,7 +27,7 @@ func (a *Agent) Status() (socket.Status, error) {
 		Mode: string(a.config.Mode), PodInterfaces: a.config.PodLinks, Policy: a.config.Policy,
 		Implementation: string(a.device.Implementation()), Interface: a.config.Interface, PublicKey: a.key.Public(),
 		ListenPort: a.config.ListenPort, PodCIDRs: a.result.Plan.Guard.Own, MeshAddresses: a.result.Plan.Guard.Mesh,
-		Waiting: a.result.Waiting, Refused: a.result.Refusals,
+		Waiting: a.result.Waiting, Refused: a.result.Refusals, Lacking: a.lacking,
 		StoppedBytes: counters.Clear.Bytes, StoppedPackets: counters.Clear.Packets,
 	}
 	for _, lane := range a.result.Plan.Lanes {

@@ -68,6 +68,9 @@ func writeStatus(w io.Writer, s socket.Status) {
 	if len(s.Waiting) > 0 {
 		fmt.Fprintf(w, "waiting for: %s\n", strings.Join(s.Waiting, ", "))
 	}
+	for _, permission := range s.Lacking {
+		fmt.Fprintf(w, "not granted by the API server: %s\n", permission)
+	}
 	for _, r := range s.Refused {
 		of := ""
 		if r.Node != "" {

@@ -58,6 +58,7 @@ func TestAPIServer(t *testing.T) {
 	t.Run("what policy reads", s.testPolicies)
 	t.Run("ServiceCIDRs", s.testServiceCIDRs)
 	t.Run("what an agent must not do", s.testForbidden)
+	t.Run("what an agent may not do and has to", s.testPermissions)
 	t.Run("the API server goes and comes back", s.testRestart)
 }
 

@@ -37,6 +37,8 @@ type Status struct {
 	Waiting []string `json:"waiting"`
 	// Refused are claims and grants that are not used.
 	Refused []mesh.Refusal `json:"refused"`
+	// Lacking are what the agent has to do with the API and may not, as "list nodes (for what)".
+	Lacking []string `json:"lacking,omitempty"`
 	// StoppedBytes and StoppedPackets are pod traffic that was kept from leaving in clear.
 	StoppedBytes   uint64 `json:"stoppedBytes"`
 	StoppedPackets uint64 `json:"stoppedPackets"`
