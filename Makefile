@@ -107,9 +107,13 @@ cluster-down: build ## Take the cluster down, and whatever a killed one left
 	$(LAB) cluster down
 
 .PHONY: test-cluster
-test-cluster: deps-cluster build control-plane node-programs ## Real kubelets on Warren and on the reference plugins (needs root)
-	go test -count=1 -timeout 20m -v ./e2e/cluster
+test-cluster: deps-cluster build control-plane node-programs ## Real kubelets on Warren and on the reference plugins; upgrades, nodes that come and go, the chart, uninstalling (needs root)
+	go test -count=1 -timeout 40m -v ./e2e/cluster
 	$(LAB) cluster demo < /dev/null | cat
+
+.PHONY: test-permissions
+test-permissions: deps build control-plane ## Each verb that RBAC grants agents taken away in turn: they name it (needs root)
+	go test -count=1 -timeout 15m -v -run '^TestWithoutAPermission$$' ./e2e -permissions
 
 .PHONY: lab-up
 lab-up: deps build control-plane ## A lab of NODES (3) nodes that stays up; FAMILIES=ipv4|ipv6|dual UNDERLAY=ipv4|ipv6|dual
