@@ -174,6 +174,7 @@ lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) $(TOOLS)/govulncheck-$(GOV
 	go mod tidy -diff
 	go -C policy/cyclonus mod tidy -diff
 	go -C manifests/render mod tidy -diff
+	go -C manifests/helm mod tidy -diff
 
 $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION):
 	./.ci/timed "building golangci-lint" env GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
