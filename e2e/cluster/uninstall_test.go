@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/warren-mesh/warren/e2e/lab"
@@ -37,6 +38,9 @@ func TestUninstall(t *testing.T) {
 	if _, err := c.Shell(t.Context(), "kubectl delete daemonset/echo service/echo\nkubectl wait pod -l app=echo --for=delete --timeout=2m"); err != nil {
 		t.Fatal(err)
 	}
+	if err := c.Lab.Cluster().Apply(t.Context(), []byte(heldBlock)); err != nil {
+		t.Fatal(err)
+	}
 	out, err := c.Shell(t.Context(), toLeave(t, filepath.Join(root, "docs", "install.md")))
 	t.Log(out)
 	if err != nil {
@@ -54,6 +58,19 @@ func TestUninstall(t *testing.T) {
 		t.Errorf("not as before (-before +after):\n%s", diff)
 	}
 }
+
+// heldBlock is a block as an agent claims it, with a finalizer that only agents take away.
+const heldBlock = `
+apiVersion: warren.dev/v1alpha1
+kind: IPPool
+metadata: {name: main}
+spec: {cidr: 10.244.128.0/26, blockSize: 28}
+---
+apiVersion: warren.dev/v1alpha1
+kind: IPBlock
+metadata: {name: 10.244.128.0-28, finalizers: [warren.dev/block]}
+spec: {cidr: 10.244.128.0/28, pool: main, nodeName: n1}
+`
 
 // toLeave are the commands of the document's section of that name.
 func toLeave(t *testing.T, file string) string {
@@ -118,7 +135,9 @@ func apiSnapshot(t *testing.T, c *Cluster) string {
 		slices.Sort(conditions)
 		var taints []string
 		for _, taint := range n.Spec.Taints {
-			taints = append(taints, fmt.Sprintf("%s:%s", taint.Key, taint.Effect))
+			if taint.Key != corev1.TaintNodeNotReady { // it follows from a condition, in a while
+				taints = append(taints, fmt.Sprintf("%s:%s", taint.Key, taint.Effect))
+			}
 		}
 		text += fmt.Sprintf("%s\n labels %v\n annotations %v\n taints %v\n conditions %v\n", n.Name, n.Labels, n.Annotations, taints, conditions)
 	}
