@@ -35,6 +35,7 @@ func TestRollout(t *testing.T) {
 	for _, n := range c.Lab.Nodes() {
 		assertReadyWithWarren(t, c, n, ready()[n.Name])
 	}
+	assertConnected(t, c) // a node's first handshake may take a second try, 5 s later
 	next, err := c.MakeVersion(t.Context(), nextVersion)
 	if err != nil {
 		t.Fatal(err)
