@@ -81,4 +81,4 @@ require (
 
 replace github.com/warren-mesh/warren => ../../
 
-tool github.com/mattfenwick/cyclonus/cmd/cyclonus
+tool github.com/mattfenwick/cyclonus/cmd/worker
