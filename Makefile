@@ -115,6 +115,19 @@ test-cluster: deps-cluster build control-plane node-programs ## Real kubelets on
 test-permissions: deps build control-plane ## Each verb that RBAC grants agents taken away in turn: they name it (needs root)
 	go test -count=1 -timeout 15m -v -run '^TestWithoutAPermission$$' ./e2e -permissions
 
+.PHONY: conformance
+conformance: deps-conformance build control-plane node-programs ## Others' test suites on real kubelets: SUITES=netpol,network,policyapi,cyclonus (all), FOCUS=... of one; writes docs/conformance.md (needs root)
+	for module in kubernetes coredns policyapi; do go -C e2e/conformance/$$module mod tidy -diff || exit 1; done
+	WARREN_BIN=bin go run ./e2e/conformance $(if $(SUITES),-suites $(SUITES)) $(if $(FOCUS),-focus '$(FOCUS)') $(CONFORMANCE_ARGS)
+
+.PHONY: conformance-quick
+conformance-quick: deps-conformance build control-plane node-programs ## A few cases of each suite; writes nothing (needs root)
+	WARREN_BIN=bin go run ./e2e/conformance -quick $(CONFORMANCE_ARGS)
+
+.PHONY: deps-conformance
+deps-conformance: ## deps-cluster, and what the suites call inside containers (dig, nc, curl)
+	@./.ci/deps conformance
+
 .PHONY: lab-up
 lab-up: deps build control-plane ## A lab of NODES (3) nodes that stays up; FAMILIES=ipv4|ipv6|dual UNDERLAY=ipv4|ipv6|dual
 	$(LAB) up --nodes $(NODES) --families $(FAMILIES) --underlay $(UNDERLAY)
