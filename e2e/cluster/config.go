@@ -126,7 +126,7 @@ func (c *Cluster) configureNode(n *lab.Node, root string) error {
 			return fmt.Errorf("configuring node %s: %w", n.Name, err)
 		}
 	}
-	return c.installPlugins(n.Name, "loopback")
+	return c.installPlugins(n.Name, "loopback", "portmap") // as Kubernetes' packages do
 }
 
 // installPlugins puts reference plugins on a node.
