@@ -154,8 +154,11 @@ func TestDropped(t *testing.T) { //nolint:tparallel // its cases are enough at o
 					c.prepare(t, l)
 				}
 				arrived := func() int { return c.arrived(l) }
-				if n := delta(arrived, func() { c.send(l) }); n == 0 {
-					t.Fatal("without the guard nothing arrives: this test proves nothing")
+				// What waits for a neighbour's answer on a busy machine may come too late to be counted.
+				for tries := 0; delta(arrived, func() { c.send(l) }) == 0; tries++ {
+					if tries == 5 {
+						t.Fatal("without the guard nothing arrives: this test proves nothing")
+					}
 				}
 				run(t, "conntrack -F")
 				g := newGuard(t)

@@ -75,7 +75,7 @@ func testManifests(t *testing.T, c *Cluster) {
 		}
 		set := daemonSets(t, string(text))["warren-uninstall"]
 		tryPod(t, c, set)
-		hardened(t, set)
+		hardened(t, set, capabilities)
 		want := daemonSets(t, base)["warren"].Spec.Template.Spec.Containers[0].Image
 		for _, container := range slices.Concat(set.Spec.Template.Spec.InitContainers, set.Spec.Template.Spec.Containers) {
 			if container.Image != want {

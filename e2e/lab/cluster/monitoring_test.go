@@ -30,7 +30,7 @@ func testMonitoring(t *testing.T, c *Cluster) {
 	sets := daemonSets(t, text)
 	for _, set := range sets {
 		tryPod(t, c, set)
-		hardened(t, set)
+		hardened(t, set, capabilities)
 	}
 	want := map[string]string{
 		"WARREN_CLUSTER_CIDR": "10.244.0.0/16", "WARREN_TUNNEL_SOCKET": "/run/warren/tunnel.sock", "WARREN_METRICS_BIND_ADDRESS": "[$(HOST_IP)]:9586",
