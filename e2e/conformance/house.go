@@ -77,8 +77,7 @@ func (h *house) goCommand(ctx context.Context, module string, args ...string) (s
 	return strings.TrimSpace(string(out)), err
 }
 
-// prepare gives the cluster what suites expect beside a network: an API server that reaches pods, a name server, and the API that policies of the cluster
-// are objects of.
+// prepare gives the cluster what suites expect beside a network: an API server that reaches pods, and a name server.
 func (h *house) prepare(ctx context.Context) error {
 	for _, n := range h.cluster.Lab.Nodes() {
 		for _, prefix := range n.PodCIDRs {
@@ -88,18 +87,16 @@ func (h *house) prepare(ctx context.Context) error {
 			}
 		}
 	}
-	dir, err := h.goCommand(ctx, ".", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/network-policy-api")
-	if err != nil {
-		return err
-	}
-	crd, err := os.ReadFile(filepath.Join(dir, "config/crd/experimental/policy.networking.k8s.io_clusternetworkpolicies.yaml")) //nolint:gosec // the module's
-	if err != nil {
-		return err
-	}
-	if err := h.cluster.Lab.Cluster().Apply(ctx, crd, dnsManifest); err != nil {
+	if err := h.cluster.Lab.Cluster().Apply(ctx, dnsManifest); err != nil {
 		return err
 	}
 	return h.cluster.WaitDaemonSet(ctx, "kube-system", "coredns")
+}
+
+// policyCRD is the file of the API that policies of the cluster are objects of. It is there before Warren, which otherwise looks for it now and then.
+func (h *house) policyCRD(ctx context.Context) (string, error) {
+	dir, err := h.goCommand(ctx, ".", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/network-policy-api")
+	return filepath.Join(dir, "config/crd/experimental/policy.networking.k8s.io_clusternetworkpolicies.yaml"), err
 }
 
 // command runs a program on the underlay, beside the nodes. What it writes goes to NAME.log.

@@ -102,8 +102,12 @@ func (o *options) judge(ctx context.Context) (err error) {
 	if err := h.build(ctx); err != nil {
 		return err
 	}
+	crd, err := h.policyCRD(ctx)
+	if err != nil {
+		return err
+	}
 	h.cluster, err = cluster.Start(ctx, cluster.Options{
-		Name: "conformance", Nodes: o.nodes, Families: lab.Dual, Manifests: []string{h.path("warren.yaml")},
+		Name: "conformance", Nodes: o.nodes, Families: lab.Dual, Manifests: []string{crd, h.path("warren.yaml")},
 		Images: []string{h.path("tools.tar"), h.path("coredns.tar"), h.path("regression-issue-74839.tar")}, Out: o.out,
 	})
 	if err != nil {
