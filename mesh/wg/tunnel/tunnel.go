@@ -2,7 +2,8 @@
 // beside it. Its TUN is persistent, so that link, addresses and routes survive the process itself too; without one the kernel
 // drops what is routed there.
 //
-// The device, its TUN and its UDP sockets are those of the stand-alone wireguard-go, and it is driven by the same UAPI socket.
+// The device, its TUN and its UDP sockets are those of the stand-alone wireguard-go, and it is driven by the same UAPI socket. Between
+// them stand batched, which reads several packets at once, and crossing, which keeps two first calls from ending each other.
 package tunnel
 
 import (
@@ -57,7 +58,7 @@ func Run(ctx context.Context, options Options) (err error) {
 	if err != nil {
 		return errors.Join(err, link.Close())
 	}
-	dev := device.NewDevice(batches, conn.NewDefaultBind(), newLogger(options.Log, name))
+	dev := device.NewDevice(batches, newCrossing(conn.NewDefaultBind(), crossingTime), newLogger(options.Log, name))
 	defer dev.Close()
 	if attached.up {
 		// Before anybody can configure it, so that a first message can make its peers speak at once. For a link that goes up
