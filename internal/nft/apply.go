@@ -1,6 +1,7 @@
 package nft
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -12,7 +13,7 @@ import (
 const chunk = 500
 
 // Apply makes the kernel hold the table as wanted: one transaction with the difference to have, which is what Read returned or
-// was applied before, and nil for no table. It says whether anything was sent; nothing is when nothing differs.
+// was applied before, and nil for no table; new sets of ranges go before. It says whether anything was sent; nothing is when nothing differs.
 //
 // Chains whose rules differ are filled anew and elements come and go one by one, so a packet meets either the old rules or the
 // new. Only a thing of ours that somebody made again as another kind (a chain on another hook, a set of another type) costs a
@@ -48,7 +49,7 @@ func compare(have, want *Table, read func(*Set) error) (difference, error) {
 
 // carryOut sends a difference, and counts what came of it.
 func (c *Conn) carryOut(d difference, want *Table) (changed bool, err error) {
-	if err := c.transaction(func(tx *nftables.Conn) error { return d.send(tx, want.nft()) }); err != nil {
+	if err := c.carry(d, want.nft()); err != nil {
 		return false, fmt.Errorf("changing table %s %s: %w", want.Family, want.Name, err)
 	}
 	if err := c.verify(want, d.elements); err != nil {
@@ -56,6 +57,52 @@ func (c *Conn) carryOut(d difference, want *Table) (changed bool, err error) {
 	}
 	return true, nil
 }
+
+// carry sends a difference: all of it is done, or nothing. It takes one transaction. Where rules come with a new set of ranges it takes two, the new sets
+// before: a commit lets packets meet its rules an instant before it puts a set's tree of ranges in its place, so that they would find none.
+func (c *Conn) carry(d difference, t *nftables.Table) error {
+	send := func(d difference) error {
+		return c.transaction(func(tx *nftables.Conn) error { return d.send(tx, t) })
+	}
+	if d.rebuild || len(d.refill) == 0 || !slices.ContainsFunc(d.sets, func(s Set) bool { return s.Kind.ranges() }) {
+		return send(d)
+	}
+	before, after := d.apart()
+	if err := send(before); err != nil {
+		return err
+	}
+	err := send(after)
+	if err == nil {
+		return nil
+	}
+	return errors.Join(err, c.transaction(func(tx *nftables.Conn) error {
+		if d.missing {
+			tx.DelTable(t)
+			return nil
+		}
+		for _, s := range before.sets {
+			tx.DelSet(s.nft(t))
+		}
+		return nil
+	}))
+}
+
+// apart parts the new sets, to which nothing refers yet, from the rest.
+func (d difference) apart() (before, after difference) {
+	after = d
+	before.table, before.sets, after.sets, after.elements = d.table, d.sets, nil, nil
+	for _, e := range d.elements {
+		if !e.namesChains() && slices.ContainsFunc(d.sets, func(s Set) bool { return s.Name == e.set.Name }) {
+			before.elements = append(before.elements, e)
+		} else {
+			after.elements = append(after.elements, e)
+		}
+	}
+	return before, after
+}
+
+// namesChains says whether the elements do, which are to be there first.
+func (e setDifference) namesChains() bool { return e.set.Kind == InterfaceVerdicts }
 
 // send puts the difference into the batch: what is referred to comes before what refers to it, and goes after it.
 func (d difference) send(tx *nftables.Conn, t *nftables.Table) error {
@@ -75,8 +122,7 @@ func (d difference) send(tx *nftables.Conn, t *nftables.Table) error {
 			return fmt.Errorf("set %s: %w", s.Name, err)
 		}
 	}
-	maps := func(e setDifference) bool { return e.set.Kind == InterfaceVerdicts } // whose elements name chains
-	if err := sendElements(tx, t, d.elements, func(e setDifference) bool { return !maps(e) }); err != nil {
+	if err := sendElements(tx, t, d.elements, func(e setDifference) bool { return !e.namesChains() }); err != nil {
 		return err
 	}
 	for _, c := range d.chains {
@@ -90,7 +136,7 @@ func (d difference) send(tx *nftables.Conn, t *nftables.Table) error {
 			tx.AddRule(r.nft(t, &nftables.Chain{Table: t, Name: c.Name}))
 		}
 	}
-	if err := sendElements(tx, t, d.elements, maps); err != nil {
+	if err := sendElements(tx, t, d.elements, setDifference.namesChains); err != nil {
 		return err
 	}
 	for _, s := range d.straySets {

@@ -3,8 +3,6 @@ package nft
 import (
 	"fmt"
 	"slices"
-
-	"github.com/google/nftables"
 )
 
 // Change is what to do to a table of which all is known: what it names is there or comes with it. It costs as much as it is long.
@@ -19,7 +17,8 @@ type Change struct {
 	StrayChains, StraySets []string
 }
 
-// Change changes a table by one transaction. Nothing is read: where something is not as it was thought to be, all of it fails.
+// Change changes a table by one transaction, before which go new sets of ranges. Nothing is read: where something is not as it was thought to be, all of
+// it fails.
 func (c *Conn) Change(f Family, table string, ch Change) error {
 	t := Table{Family: f, Name: table}
 	d := difference{sets: ch.Sets, chains: ch.Chains, refill: ch.Chains}
@@ -41,7 +40,7 @@ func (c *Conn) Change(f Family, table string, ch Change) error {
 	for _, name := range ch.StraySets {
 		d.straySets = append(d.straySets, Set{Name: name})
 	}
-	if err := c.transaction(func(tx *nftables.Conn) error { return d.send(tx, t.nft()) }); err != nil {
+	if err := c.carry(d, t.nft()); err != nil {
 		return fmt.Errorf("changing table %s %s: %w", f, table, err)
 	}
 	return c.verify(&t, d.elements[len(ch.Remove):][:len(ch.Sets)])

@@ -74,6 +74,14 @@ func IIFNameDaddrIn(f Family, set string) Part {
 	return c.in(f, set)
 }
 
+// IIFNameSaddrIn is `iifname . ip saddr @set`.
+func IIFNameSaddrIn(f Family, set string) Part {
+	var c concat
+	c.meta(expr.MetaKeyIIFNAME, ifNameSize/wordSize)
+	c.address(f, false)
+	return c.in(f, set)
+}
+
 // FlowIn is `ip saddr . ip daddr . meta l4proto . th sport . th dport @set`.
 func FlowIn(f Family, set string) Part {
 	c := flow(f, false)

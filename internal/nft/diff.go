@@ -7,7 +7,9 @@ type difference struct {
 	// rebuild says that something has our name and is of another kind, which cannot be changed in place.
 	rebuild bool
 	// table says that the table is missing, or put to sleep.
-	table    bool
+	table bool
+	// missing says that it is not there at all.
+	missing  bool
 	counters []Counter
 	sets     []Set
 	elements []setDifference
@@ -40,7 +42,7 @@ func (d difference) empty() bool {
 func diff(have, want *Table, read func(*Set) error) (difference, error) {
 	var d difference
 	if have == nil {
-		have, d.table = &Table{Family: want.Family, Name: want.Name}, true
+		have, d.table, d.missing = &Table{Family: want.Family, Name: want.Name}, true, true
 	}
 	d.table = d.table || have.asleep
 	diffCounters(&d, have, want)

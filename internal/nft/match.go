@@ -60,6 +60,9 @@ func OIFNameIn(set string) Part { return Part{meta(expr.MetaKeyOIFNAME), lookup(
 // IIFNameIn is `iifname @set`.
 func IIFNameIn(set string) Part { return Part{meta(expr.MetaKeyIIFNAME), lookup(set, false)} }
 
+// IIFNameNotIn is `iifname != @set`.
+func IIFNameNotIn(set string) Part { return Part{meta(expr.MetaKeyIIFNAME), lookup(set, true)} }
+
 // IIFNameMACNotIn is `iifname . ether saddr != @set`, of packets that have hardware addresses.
 func IIFNameMACNotIn(set string) Part {
 	const saddrOffset = 6
