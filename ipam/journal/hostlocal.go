@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,4 +74,49 @@ func hostLocal(file string) (netip.Addr, ipam.Key, error) {
 	// Those of host-local before 0.7 have no second line.
 	id, iface, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
 	return a, ipam.Key{ContainerID: strings.TrimSpace(id), Interface: strings.TrimSpace(iface)}, nil
+}
+
+// HeldHostLocal says whether host-local still has an address of the lease for its container, or may have.
+func HeldHostLocal(l ipam.Lease) bool {
+	return slices.ContainsFunc(l.Addresses, func(a netip.Addr) bool {
+		held, k, err := hostLocal(filepath.Join(l.HostLocal, a.String()))
+		return err != nil || held == a && k == l.Key
+	})
+}
+
+// RemoveHostLocal does of host-local's DEL what the lease needs: it takes away the files by which its addresses are the container's.
+func RemoveHostLocal(l ipam.Lease) error {
+	var errs []error
+	for _, a := range l.Addresses {
+		file := filepath.Join(l.HostLocal, a.String())
+		held, k, err := hostLocal(file)
+		if err == nil && held == a && k == l.Key {
+			err = os.Remove(file)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("removing a lease of host-local: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Import adds leases of another, where neither their key nor an address of theirs is known.
+func (s *Store) Import(leases []ipam.Lease) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range leases {
+		taken := func(other ipam.Lease) bool {
+			return slices.ContainsFunc(other.Addresses, func(a netip.Addr) bool { return slices.Contains(l.Addresses, a) })
+		}
+		if _, known := s.table.Lease(l.Key); known || s.table.Any(taken) {
+			continue
+		}
+		if err := s.append(record{Grant: &l}); err != nil {
+			return err
+		}
+		if err := s.table.Grant(l); err != nil {
+			return err
+		}
+	}
+	return nil
 }
