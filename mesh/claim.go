@@ -20,6 +20,8 @@ const (
 	AnnotationMeshAddresses = AnnotationPrefix + "mesh-addresses"
 	AnnotationVersion       = AnnotationPrefix + "version"
 	AnnotationClockSteps    = AnnotationPrefix + "clock-steps"
+	// AnnotationMigrating is there for as long as what it says holds.
+	AnnotationMigrating = AnnotationPrefix + "migrating"
 	// AnnotationEndpointOverride is the operator's, in the form of AnnotationEndpoints: the agent publishes these
 	// endpoints in place of the Node's addresses. It reads the annotation and never writes it.
 	AnnotationEndpointOverride = AnnotationPrefix + "endpoint-override"
@@ -51,6 +53,8 @@ type Claim struct {
 	// ClockSteps is how often the node's clock went back. Who has a peer of the node makes it anew when this changes: WireGuard
 	// refuses handshakes that are older than the last.
 	ClockSteps uint32
+	// Migrating says that the node still sends to some others in clear, by the network that it is migrated from.
+	Migrating bool
 }
 
 // Published says whether the node's agent has said anything yet.
@@ -58,13 +62,13 @@ func (c Claim) Published() bool { return !c.PublicKey.IsZero() }
 
 // Equal says whether two claims are the same.
 func (c Claim) Equal(o Claim) bool {
-	return c.PublicKey == o.PublicKey && c.Version == o.Version && c.ClockSteps == o.ClockSteps && slices.Equal(c.Endpoints, o.Endpoints) &&
+	return c.PublicKey == o.PublicKey && c.Version == o.Version && c.ClockSteps == o.ClockSteps && c.Migrating == o.Migrating && slices.Equal(c.Endpoints, o.Endpoints) &&
 		slices.Equal(c.PodCIDRs, o.PodCIDRs) && slices.Equal(c.MeshAddresses, o.MeshAddresses)
 }
 
 // Annotations is the claim as it is published; ParseClaim is its inverse.
 func (c Claim) Annotations() map[string]string {
-	return map[string]string{
+	annotations := map[string]string{
 		AnnotationPublicKey:     c.PublicKey.String(),
 		AnnotationEndpoints:     join(c.Endpoints),
 		AnnotationPodCIDRs:      join(c.PodCIDRs),
@@ -72,6 +76,10 @@ func (c Claim) Annotations() map[string]string {
 		AnnotationVersion:       c.Version,
 		AnnotationClockSteps:    strconv.FormatUint(uint64(c.ClockSteps), 10),
 	}
+	if c.Migrating {
+		annotations[AnnotationMigrating] = "true"
+	}
+	return annotations
 }
 
 // ParseClaim reads the annotations of a Node. Without a public key the claim is empty: the node has not published.
@@ -111,8 +119,12 @@ func ParseClaim(annotations map[string]string) (Claim, error) {
 	if err != nil {
 		return c, err
 	}
+	migrating, ok := annotations[AnnotationMigrating]
+	if ok && migrating != "true" {
+		return c, fmt.Errorf("annotation %s: %.64q is not true: where it is not, the annotation is not there", AnnotationMigrating, migrating)
+	}
 	return Claim{
-		PublicKey: key, Endpoints: endpoints, PodCIDRs: prefixes, MeshAddresses: addrs, Version: version, ClockSteps: steps,
+		PublicKey: key, Endpoints: endpoints, PodCIDRs: prefixes, MeshAddresses: addrs, Version: version, ClockSteps: steps, Migrating: ok,
 	}, nil
 }
 

@@ -37,6 +37,12 @@ type Local struct {
 	PodLinks []string
 	// Mesh are the node's mesh addresses, as far as they are in its own pod CIDRs; nil for base + 1 of the first of each family.
 	Mesh []netip.Addr
+	// OldLinks are those of the network that this node is migrated from, as Guard has them; none where it is not.
+	OldLinks []string
+	// Answered are the nodes, by name, whose WireGuard has answered this node's, ever, and Migrated the plan's of that name that is in the kernel.
+	// They count with OldLinks only.
+	Answered map[string]bool
+	Migrated []string
 	// Adopted are the keys of the peers that are in use already, by node, each of one node: they stay in use where nobody has a
 	// NodeKey of theirs.
 	Adopted map[string]identity.PublicKey
@@ -49,6 +55,8 @@ type Result struct {
 	Refusals []Refusal
 	// Waiting are the nodes that have not published a key or have no pod CIDR or no NodeKey yet, by name.
 	Waiting []string
+	// InClear are the nodes to which packets may leave in clear, since this node is migrated from another network, by name.
+	InClear []string
 }
 
 // Compute makes the plan of the node that local describes, which is one of nodes (or not yet). It is a pure function; the

@@ -68,6 +68,9 @@ func drawNode(t *rapid.T, name, uid string) mesh.Fields {
 		mesh.AnnotationMeshAddresses: rapid.SampledFrom([]string{"", "10.244.1.1", "fd00:10:244:2::1"}).Draw(t, name+" mesh"),
 		mesh.AnnotationVersion:       "v0.1.0",
 	}
+	if rapid.Bool().Draw(t, name+" migrating") {
+		annotations[mesh.AnnotationMigrating] = "true"
+	}
 	switch rapid.IntRange(0, 9).Draw(t, name+" state") {
 	case 0:
 		delete(annotations, mesh.AnnotationPublicKey)

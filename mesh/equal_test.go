@@ -49,6 +49,8 @@ func change(t *testing.T, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:
 		v.SetString("changed")
+	case reflect.Bool:
+		v.SetBool(true)
 	case reflect.Uint32:
 		v.SetUint(1)
 	case reflect.Slice:

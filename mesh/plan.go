@@ -10,8 +10,15 @@ import (
 
 // The marks by which everything Warren puts into a kernel is known again, whoever started it and with which flags.
 const (
-	// RouteProtocol is the routing protocol number (rtnetlink's rtm_protocol) of every route that is Warren's.
+	// RouteProtocol is the routing protocol number (rtnetlink's rtm_protocol) of every route that is Warren's, and of its rule.
 	RouteProtocol = 87
+	// MigrationTable is the table of IPv4 routes to peers while this node is migrated from another network, and MigrationPriority that of the
+	// rule by which it is asked before the main one: there the other network has routes to the same prefixes, which are not ours to remove.
+	MigrationTable    = 87
+	MigrationPriority = 8787
+	// MigrationMetric is that of IPv6 routes to peers meanwhile. They win by it, and the kernel tells sockets of it, as it would not of another
+	// table. IPv4 has no metric that is less than the usual one.
+	MigrationMetric = 87
 	// PodLinkPrefix begins the name of the host's end of every pod's veth.
 	PodLinkPrefix = "wrp"
 	// LinkAlias begins the alias (IFLA_IFALIAS) of every link that is Warren's.
@@ -33,11 +40,15 @@ type Plan struct {
 	Routes []*Route `json:"routes"`
 	// Guard keeps pod traffic inside the lanes.
 	Guard Guard `json:"guard"`
+	// Migrated are, while this node is migrated from another network, the nodes that are reached by the lanes, by name: where this plan is in the
+	// kernel, nothing may leave to them in clear any more.
+	Migrated []string `json:"migrated,omitempty"`
 }
 
 // Equal says whether two plans are the same in every field.
 func (p Plan) Equal(o Plan) bool {
-	return p.Node == o.Node && slices.EqualFunc(p.Lanes, o.Lanes, Lane.Equal) && slices.EqualFunc(p.Routes, o.Routes, (*Route).Equal) && p.Guard.Equal(o.Guard)
+	return p.Node == o.Node && slices.EqualFunc(p.Lanes, o.Lanes, Lane.Equal) && slices.EqualFunc(p.Routes, o.Routes, (*Route).Equal) && p.Guard.Equal(o.Guard) &&
+		slices.Equal(p.Migrated, o.Migrated)
 }
 
 // Lane is one WireGuard device.
@@ -83,14 +94,16 @@ func (p *Peer) Equal(o *Peer) bool {
 // UnreachableMetric is the worst metric there is: any other route to the same prefix wins.
 const UnreachableMetric = 1<<32 - 1
 
-// Route is one route of the main table with protocol RouteProtocol. It is comparable.
+// Route is one route with protocol RouteProtocol. It is comparable.
 type Route struct {
 	Destination netip.Prefix `json:"destination"`
+	// Table is MigrationTable, or 0 for the main one.
+	Table uint32 `json:"table,omitempty"`
 	// Device is the lane it leaves by; empty for an unreachable route, which answers the sender with an ICMP error.
 	Device string `json:"device,omitempty"`
 	// Source is the address that the node itself uses toward the destination; invalid for an unreachable route.
 	Source netip.Addr `json:"source,omitzero"`
-	// Metric is 0 for the kernel's default.
+	// Metric is 0 for the kernel's default; lanes' routes have that, or MigrationMetric.
 	Metric uint32 `json:"metric,omitempty"`
 	// MTU is the largest packet that fits on the way to the destination, in bytes; 0 where that is the lane's.
 	MTU int `json:"mtu,omitempty"`
@@ -121,11 +134,17 @@ type Guard struct {
 	// Nodes are the other nodes' own addresses, which pods reach with their node's all the same. There are none where there is no exception
 	// to be excepted from.
 	Nodes []netip.Addr `json:"nodes,omitempty"`
+	// OldLinks are, while this node is migrated, the links of the network between nodes that was there before. What is for OldTo may leave by
+	// them, and what is from OldFrom come in: the pod CIDRs of nodes that cannot be spoken to by a lane yet, or that say they cannot with all.
+	OldLinks []string       `json:"oldLinks,omitempty"`
+	OldTo    []netip.Prefix `json:"oldTo,omitempty"`
+	OldFrom  []netip.Prefix `json:"oldFrom,omitempty"`
 }
 
 // Equal says whether two guards are the same in every field.
 func (g Guard) Equal(o Guard) bool {
 	return slices.Equal(g.Lanes, o.Lanes) && slices.Equal(g.Cluster, o.Cluster) &&
 		slices.Equal(g.Own, o.Own) && slices.Equal(g.Mesh, o.Mesh) && slices.Equal(g.PodLinks, o.PodLinks) &&
-		slices.Equal(g.NATExclude, o.NATExclude) && slices.Equal(g.NATOff, o.NATOff) && slices.Equal(g.Nodes, o.Nodes)
+		slices.Equal(g.NATExclude, o.NATExclude) && slices.Equal(g.NATOff, o.NATOff) && slices.Equal(g.Nodes, o.Nodes) &&
+		slices.Equal(g.OldLinks, o.OldLinks) && slices.Equal(g.OldTo, o.OldTo) && slices.Equal(g.OldFrom, o.OldFrom)
 }

@@ -29,7 +29,9 @@ type finding struct {
 	// mtu is that toward the peer, 0 where it is not known.
 	mtu int
 	// routes are those to the peer; nil before they are made.
-	routes   []*Route
+	routes []*Route
+	// called is the peer while this node calls it; nil before that.
+	called   *Peer
 	refusals []Refusal
 	waiting  bool
 	// adopted says that it depends on Local.Adopted.
@@ -53,7 +55,8 @@ func (p *Planner) Compute(local Local, nodes []*Node) Result {
 func (p *Planner) follows(local Local) bool {
 	last := p.last
 	return p.findings != nil && last.Name == local.Name && last.PublicKey == local.PublicKey && last.Interface == local.Interface &&
-		last.MTU == local.MTU && (last.PathMTU == nil) == (local.PathMTU == nil) && slices.Equal(last.Addresses, local.Addresses) &&
+		last.MTU == local.MTU && (last.PathMTU == nil) == (local.PathMTU == nil) &&
+		last.migrating() == local.migrating() && slices.Equal(last.Addresses, local.Addresses) &&
 		(last.Mesh == nil) == (local.Mesh == nil) && slices.Equal(last.Mesh, local.Mesh) &&
 		slices.Equal(last.ClusterCIDRs, local.ClusterCIDRs) && slices.Equal(last.ServiceCIDRs, local.ServiceCIDRs)
 }
@@ -170,6 +173,7 @@ func (p *Planner) result() Result {
 	local, addresses := p.last, p.addresses()
 	p.setLaneMTU()
 	result := Result{Refusals: slices.Clone(p.refusals)}
+	m := newMigration(local)
 	peers := make([]*Peer, 0, len(p.findings))
 	routes := append(make([]*Route, 0, len(p.unreachable)+2*len(p.findings)), p.unreachable...)
 	for i, f := range p.findings {
@@ -177,18 +181,24 @@ func (p *Planner) result() Result {
 		if f.waiting {
 			result.Waiting = append(result.Waiting, p.nodes[i].Name)
 		}
+		byLane := m.see(p.nodes[i], p.refused)
 		if f.peer == nil {
 			continue
 		}
+		if !byLane {
+			peers = append(peers, f.calling())
+			continue
+		}
 		if f.routes == nil {
-			f.routes = laneRoutes(local.Interface, addresses, f.peer.AllowedIPs, routeMTU(local, p.laneMTU, f.mtu))
+			f.routes = laneRoutes(local.Interface, local.migrating(), addresses, f.peer.AllowedIPs, routeMTU(local, p.laneMTU, f.mtu))
 		}
 		peers, routes = append(peers, f.peer), append(routes, f.routes...)
 	}
+	result.InClear = m.inClear
 	slices.SortFunc(result.Refusals, Refusal.compare)
 	result.Refusals = slices.Compact(result.Refusals)
 	result.Plan = Plan{
-		Node: local.Name, Routes: routes,
+		Node: local.Name, Routes: routes, Migrated: m.migrated,
 		Lanes: []Lane{{
 			Name: local.Interface, PublicKey: local.PublicKey, ListenPort: local.ListenPort, MTU: p.laneMTU,
 			Addresses: hostPrefixes(addresses), Peers: peers,
@@ -197,6 +207,7 @@ func (p *Planner) result() Result {
 			Lanes: []string{local.Interface}, Cluster: slices.Concat(local.ClusterCIDRs), Own: slices.Concat(p.own), Mesh: addresses,
 			PodLinks:   slices.Concat(local.PodLinks),
 			NATExclude: slices.Concat(local.NATExclude), NATOff: local.natOff(p.own),
+			OldLinks: slices.Concat(local.OldLinks), OldTo: m.to, OldFrom: m.from,
 		},
 	}
 	if g := &result.Plan.Guard; len(g.NATExclude)+len(g.NATOff) > 0 {

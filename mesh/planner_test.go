@@ -69,7 +69,7 @@ func changeNodes(t *rapid.T, nodes map[string]*mesh.Node) {
 
 // changeLocal changes one thing of what the node knows of itself.
 func changeLocal(t *rapid.T, local *mesh.Local) {
-	switch rapid.IntRange(0, 9).Draw(t, "field") {
+	switch rapid.IntRange(0, 11).Draw(t, "field") {
 	case 0:
 		local.PublicKey = keyOf(rapid.SampledFrom([]string{"n0", "n1"}).Draw(t, "key"))
 	case 1:
@@ -85,6 +85,10 @@ func changeLocal(t *rapid.T, local *mesh.Local) {
 	case 9:
 		own := netip.MustParseAddr("10.244.0.1")
 		local.Mesh = rapid.SampledFrom([][]netip.Addr{nil, {}, {own}, {own, netip.MustParseAddr("10.99.0.1")}}).Draw(t, "mesh addresses")
+	case 10:
+		local.OldLinks = rapid.SampledFrom([][]string{nil, {"flannel.1"}}).Draw(t, "old links")
+	case 11:
+		drawMigration(t, local)
 	case 6:
 		local.ServiceCIDRs = rapid.SampledFrom([][]netip.Prefix{nil, drawnLocal.ServiceCIDRs}).Draw(t, "service CIDRs")
 	case 7:

@@ -26,12 +26,14 @@ func Addresses(podCIDRs []netip.Prefix) []netip.Addr {
 
 // laneRoutes lead to a peer's allowed IPs, with the mesh address of the same family as source. Without one the peer's prefix stays
 // unreachable: the peer could not answer what has no source in the mesh. An mtu of 0 is the lane's. They are never nil.
-func laneRoutes(device string, mesh []netip.Addr, allowed []netip.Prefix, mtu int) []*Route {
+func laneRoutes(device string, migrating bool, mesh []netip.Addr, allowed []netip.Prefix, mtu int) []*Route {
 	routes := make([]*Route, 0, len(allowed))
 	for _, p := range allowed {
 		for _, source := range mesh {
 			if source.Is4() == p.Addr().Is4() {
-				routes = append(routes, &Route{Destination: p, Device: device, Source: source, MTU: mtu})
+				route := &Route{Destination: p, Device: device, Source: source, MTU: mtu}
+				route.Place(migrating)
+				routes = append(routes, route)
 			}
 		}
 	}

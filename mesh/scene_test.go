@@ -114,6 +114,15 @@ func (s *scene) setLocal(name string) func(key, value string) error {
 			s.local.NATExclude, err = parseList(value, netip.ParsePrefix)
 		case "nat-off":
 			s.local.NATOff, err = parseList(value, netip.ParsePrefix)
+		case "old-links":
+			s.local.OldLinks = splitList(value)
+		case "answered":
+			s.local.Answered = map[string]bool{}
+			for _, name := range splitList(value) {
+				s.local.Answered[name] = true
+			}
+		case "migrated":
+			s.local.Migrated = splitList(value)
 		case "no-nat":
 			s.local.NoNAT, err = strconv.ParseBool(value)
 		case "service-cidrs":
@@ -137,7 +146,7 @@ func (s *scene) setNode(name string) func(key, value string) error {
 			f.UID = value
 		case "podCIDRs":
 			f.PodCIDRs = splitList(value)
-		case "public-key", "endpoints", "pod-cidrs", "mesh-addresses", "version", "clock-steps":
+		case "public-key", "endpoints", "pod-cidrs", "mesh-addresses", "version", "clock-steps", "migrating":
 			f.Annotations[mesh.AnnotationPrefix+key] = value
 			if value == "(none)" {
 				delete(f.Annotations, mesh.AnnotationPrefix+key)

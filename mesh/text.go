@@ -45,8 +45,14 @@ func (r *Route) String() string {
 		return fmt.Sprintf("unreachable %s proto %d metric %d", r.Destination, RouteProtocol, r.Metric)
 	}
 	text := fmt.Sprintf("%s dev %s proto %d src %s", r.Destination, r.Device, RouteProtocol, r.Source)
+	if r.Metric != 0 {
+		text += fmt.Sprintf(" metric %d", r.Metric)
+	}
 	if r.MTU != 0 {
 		text += fmt.Sprintf(" mtu %d", r.MTU)
+	}
+	if r.Table != 0 {
+		text += fmt.Sprintf(" table %d", r.Table)
 	}
 	return text
 }
@@ -60,6 +66,9 @@ func (g Guard) String() string {
 	}
 	if len(g.NATExclude)+len(g.NATOff) > 0 {
 		text += fmt.Sprintf("not natted to: %s\nnot natted from: %s\nnatted to the nodes: %s\n", list(g.NATExclude), list(g.NATOff), list(g.Nodes))
+	}
+	if len(g.OldLinks) > 0 {
+		text += fmt.Sprintf("migrated from: %s\nin clear to: %s\nin clear from: %s\n", strings.Join(g.OldLinks, ", "), list(g.OldTo), list(g.OldFrom))
 	}
 	return text
 }

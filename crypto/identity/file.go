@@ -45,6 +45,11 @@ func LoadOrCreate(dir string) (key PrivateKey, created bool, err error) {
 	return key, created, nil
 }
 
+// Prepare makes the directory ready for the agent's files as LoadOrCreate does, without a key.
+func Prepare(dir string) error {
+	return locked(dir, func(*os.File) error { return nil })
+}
+
 // Replace makes a new key in the place of the one whose public key another node has. It returns the one that is there where that is
 // another already. The old one is lost.
 func Replace(dir string, taken PublicKey) (key PrivateKey, err error) {

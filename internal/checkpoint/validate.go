@@ -67,6 +67,11 @@ func validateGuard(g mesh.Guard, lane mesh.Lane) error {
 			return err
 		}
 	}
+	for _, p := range slices.Concat(g.OldTo, g.OldFrom) {
+		if err := validateWithin(p, g.Cluster); err != nil {
+			return err
+		}
+	}
 	return validateNAT(g)
 }
 
@@ -163,6 +168,10 @@ func validatePeer(peer *mesh.Peer, g mesh.Guard) error {
 
 func validateRoute(r *mesh.Route, lane string, g mesh.Guard) error {
 	switch {
+	case r.Table != 0 && (r.Table != mesh.MigrationTable || r.Unreachable() || r.Destination.Addr().Is6()):
+		return fmt.Errorf("it is in table %d", r.Table)
+	case !r.Unreachable() && r.Metric != 0 && (r.Metric != mesh.MigrationMetric || r.Destination.Addr().Is4()):
+		return fmt.Errorf("its metric is %d", r.Metric)
 	case r.Device != lane && !r.Unreachable():
 		return fmt.Errorf("it leaves by %q", r.Device)
 	case r.Unreachable() && (r.Source.IsValid() || r.Metric != mesh.UnreachableMetric):

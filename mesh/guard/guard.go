@@ -50,6 +50,8 @@ type Counters struct {
 	Spoofed Counter
 	// Transit is what peers sent to anything but this node's pods and mesh addresses.
 	Transit Counter
+	// InClear was let through in clear, in both directions, while the node is migrated.
+	InClear Counter
 }
 
 // Counter counts packets and the bytes in them, from the IP header on.
@@ -127,7 +129,7 @@ func (g *Guard) Counters() (Counters, error) {
 	}
 	var out Counters
 	byName := map[string]*Counter{
-		clearText: &out.Clear, foreign: &out.Foreign, podSpoof: &out.PodSpoof, spoofed: &out.Spoofed, transit: &out.Transit,
+		clearText: &out.Clear, foreign: &out.Foreign, podSpoof: &out.PodSpoof, spoofed: &out.Spoofed, transit: &out.Transit, inClear: &out.InClear,
 	}
 	for _, c := range read {
 		if to, ok := byName[c.Name]; ok {
@@ -180,7 +182,12 @@ func validate(g mesh.Guard) error {
 			errs = append(errs, fmt.Errorf("pods' link %q: a name has 1 to %d bytes, and is not lo's", l, longestLink))
 		}
 	}
-	for _, p := range slices.Concat(g.Cluster, g.Own, g.NATExclude, g.NATOff) {
+	for _, l := range g.OldLinks {
+		if l == "" || len(l) > longestLink || strings.HasSuffix(l, "*") || l == "lo" || slices.Contains(g.Lanes, l) || mesh.NamesLink(toPods(g), l) {
+			errs = append(errs, fmt.Errorf("link %q of the network before: a name has 1 to %d bytes, and is no lane's and no pod's", l, longestLink))
+		}
+	}
+	for _, p := range slices.Concat(g.Cluster, g.Own, g.NATExclude, g.NATOff, g.OldTo, g.OldFrom) {
 		if !p.IsValid() || p.Addr().Is4In6() {
 			errs = append(errs, fmt.Errorf("prefix %s is neither IPv4 nor IPv6", p))
 		}

@@ -36,7 +36,9 @@ func TestTable(t *testing.T) {
 	kept.Nodes = []netip.Addr{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("2001:db8::2")}
 	theirs := dual()
 	theirs.PodLinks = []string{"veth*", "cni0"}
-	for name, want := range map[string]mesh.Guard{"ipv4": ipv4, "ipv6": ipv6, "dual": both, "kept": kept, "theirs": theirs, "empty": {}} {
+	migrating := theirs
+	migrating.OldLinks, migrating.OldTo, migrating.OldFrom = []string{"flannel.1", "flannel-v6.1"}, prefixes("10.244.3.0/24", "fd00:244:0:3::/64"), prefixes("10.244.2.0/24", "10.244.3.0/24")
+	for name, want := range map[string]mesh.Guard{"migrating": migrating, "ipv4": ipv4, "ipv6": ipv6, "dual": both, "kept": kept, "theirs": theirs, "empty": {}} {
 		t.Run(name, func(t *testing.T) {
 			namespace(t)
 			g := newGuard(t)

@@ -54,6 +54,7 @@ func egress(g mesh.Guard) []nft.Rule {
 		each(toPods(g), leave),
 		each(g.Lanes, leave),
 		[]nft.Rule{leave("lo")},
+		toOld(g),
 		each(g.Cluster, func(p netip.Prefix) nft.Rule { return nft.NewRule(nft.Daddr(p), dropped(clearText)) }),
 		kept(g),
 		each(g.Cluster, func(p netip.Prefix) nft.Rule { return nft.NewRule(nft.Saddr(p), dropped(clearText)) }),

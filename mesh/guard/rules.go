@@ -21,6 +21,8 @@ const (
 	podSpoof  = "podspoof" // A pod under an IP or hardware address that it was not given.
 	spoofed   = "spoofed"  // A peer under an address of this node or of no pod.
 	transit   = "transit"  // A peer that wants more of this node than its pods and mesh address.
+	// What was let through in clear while this node is migrated from another network.
+	inClear = "inclear"
 )
 
 // The order in which netfilter calls the chains of one hook.
@@ -36,12 +38,12 @@ var linkLocal = netip.MustParsePrefix("fe80::/10")
 // family is one side of the rules that are written for both, with the names of its sets.
 type family struct {
 	nft.Family
-	cluster, own, natExclude, natOff, nodes string
+	cluster, own, natExclude, natOff, nodes, oldTo, oldFrom string
 }
 
 var families = []family{
-	{nft.IPv4, "cluster4", "own4", "natexclude4", "natoff4", "nodes4"},
-	{nft.IPv6, "cluster6", "own6", "natexclude6", "natoff6", "nodes6"},
+	{nft.IPv4, "cluster4", "own4", "natexclude4", "natoff4", "nodes4", "oldto4", "oldfrom4"},
+	{nft.IPv6, "cluster6", "own6", "natexclude6", "natoff6", "nodes6", "oldto6", "oldfrom6"},
 }
 
 // table is the whole table for a guard. Every packet of the node meets its rules, the lanes' own packets included, so the chains
@@ -58,6 +60,9 @@ func table(g mesh.Guard, p pods) nft.Table {
 		if keepsSources(g) {
 			t.Sets = append(t.Sets, nft.AddressSet(f.natExclude, f.Family, g.NATExclude), nft.AddressSet(f.natOff, f.Family, g.NATOff),
 				nft.AddressSet(f.nodes, f.Family, single(g.Nodes)))
+		}
+		if len(g.OldLinks) > 0 {
+			t.Sets = append(t.Sets, nft.AddressSet(f.oldTo, f.Family, g.OldTo), nft.AddressSet(f.oldFrom, f.Family, g.OldFrom))
 		}
 	}
 	g.Lanes = slices.Compact(slices.Sorted(slices.Values(g.Lanes)))
@@ -76,6 +81,10 @@ func table(g mesh.Guard, p pods) nft.Table {
 	}
 	if len(g.PodLinks) > 0 {
 		t.Chains = append([]nft.Chain{{Name: "from-their-pod", Rules: fromTheirPod()}}, t.Chains...)
+	}
+	if len(g.OldLinks) > 0 {
+		t.Counters = append(t.Counters, nft.Counter{Name: inClear})
+		t.Chains = append([]nft.Chain{{Name: "from-old", Rules: fromOld()}}, t.Chains...)
 	}
 	return t
 }
@@ -117,6 +126,7 @@ func ingress(g mesh.Guard) []nft.Rule {
 		[]nft.Rule{nft.NewRule(nft.IIFName(podLink), nft.Goto("from-pod"))},
 		each(theirs(g), func(link string) nft.Rule { return nft.NewRule(nft.IIFName(link), nft.Goto("from-their-pod")) }),
 		each(g.Lanes, func(lane string) nft.Rule { return nft.NewRule(nft.IIFName(lane), nft.Goto("from-lane")) }),
+		each(g.OldLinks, func(link string) nft.Rule { return nft.NewRule(nft.IIFName(link), nft.Jump("from-old")) }),
 		[]nft.Rule{nft.NewRule(nft.IIFNameNot("lo"), nft.Goto("from-elsewhere"))},
 	)
 }

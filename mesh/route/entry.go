@@ -29,11 +29,12 @@ type entry struct {
 
 // slot is what a table holds one route of.
 type slot struct {
+	table       uint32
 	destination netip.Prefix
 	metric      uint32
 }
 
-func (e entry) slot() slot { return slot{e.Destination, e.Metric} }
+func (e entry) slot() slot { return slot{e.Table, e.Destination, e.Metric} }
 
 // wanted is the entry for a route of the plan. link is the index of its device, 0 for an unreachable route.
 func wanted(route *mesh.Route, link int) entry {
@@ -60,6 +61,9 @@ func found(r netlink.Route, device string) (entry, error) {
 		kind:  r.Type,
 		odd:   r.Gw != nil || r.Via != nil || r.Encap != nil || len(r.MultiPath) > 0 || r.Tos != 0 || r.MTULock,
 	}
+	if r.Table != unix.RT_TABLE_MAIN {
+		e.Table = uint32(r.Table) // #nosec G115 -- 32 bits in the message
+	}
 	if source, ok := netip.AddrFromSlice(r.Src); ok {
 		e.Source = source
 	}
@@ -80,6 +84,9 @@ func (e entry) message() *netlink.Route {
 		Table:     unix.RT_TABLE_MAIN,
 		Type:      e.kind,
 		MTU:       e.MTU,
+	}
+	if e.Table != 0 {
+		r.Table = int(e.Table)
 	}
 	if e.Source.IsValid() {
 		r.Src = e.Source.AsSlice()
@@ -115,6 +122,9 @@ func (e entry) String() string {
 	}
 	if e.MTU != 0 {
 		text += fmt.Sprintf(" mtu %d", e.MTU)
+	}
+	if e.Table != 0 {
+		text += fmt.Sprintf(" table %d", e.Table)
 	}
 	return text
 }

@@ -6,12 +6,13 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/warren-mesh/warren/internal/dump"
 	"github.com/warren-mesh/warren/mesh"
 )
 
-// list reads the routes of the main table that are the plan's: those of our protocol that are not a pod's.
+// list reads the routes that are the plan's: those of our protocol, in the main table and in mesh.MigrationTable, that are not a pod's.
 // With netlink.ErrDumpInterrupted come the routes that were seen.
 func list(handle *netlink.Handle) ([]entry, error) {
 	var routes []netlink.Route
@@ -50,9 +51,11 @@ func list(handle *netlink.Handle) ([]entry, error) {
 // dumpRoutes is RouteListFiltered, but gives what was read of an interrupted dump too.
 func dumpRoutes(handle *netlink.Handle, family int) ([]netlink.Route, error) {
 	var routes []netlink.Route
-	filter := &netlink.Route{Protocol: mesh.RouteProtocol}
-	err := handle.RouteListFilteredIter(family, filter, netlink.RT_FILTER_PROTOCOL, func(r netlink.Route) bool {
-		routes = append(routes, r)
+	filter := &netlink.Route{Protocol: mesh.RouteProtocol, Table: unix.RT_TABLE_UNSPEC} // of all tables
+	err := handle.RouteListFilteredIter(family, filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE, func(r netlink.Route) bool {
+		if r.Table == unix.RT_TABLE_MAIN || r.Table == mesh.MigrationTable {
+			routes = append(routes, r)
+		}
 		return true
 	})
 	return routes, err

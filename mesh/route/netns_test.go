@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -40,6 +41,17 @@ func lane(tb testing.TB, name string) {
 	ip(tb, "link add "+name+" type veth peer name "+peer)
 	ip(tb, "link set "+name+" addrgenmode none")
 	ip(tb, "link set "+peer+" up addrgenmode none")
+}
+
+// carrier waits until the kernel has seen that a link has one, with which come its multicast routes.
+func carrier(tb testing.TB, name string) {
+	tb.Helper()
+	for deadline := time.Now().Add(5 * time.Second); !strings.Contains(ip(tb, "-6 route show table local"), "ff00::/8 dev "+name); {
+		if time.Now().After(deadline) {
+			tb.Fatalf("link %s has no multicast route after 5 s", name)
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 func newRouter(tb testing.TB, messages *int) *Router {

@@ -3,6 +3,7 @@ package route
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -12,8 +13,8 @@ import (
 	"github.com/warren-mesh/warren/mesh"
 )
 
-// Remove takes from the current network namespace every link whose alias begins with mesh.LinkAlias and every route of
-// protocol mesh.RouteProtocol, in whichever table, and nothing else. It says what it removed, one line each; routes that went with
+// Remove takes from the current network namespace every link whose alias begins with mesh.LinkAlias, every route of protocol
+// mesh.RouteProtocol, in whichever table, every rule of it, and what SetProxies made for the pods of those routes, and nothing else. It says what it removed, one line each; routes that went with
 // their link are not told. One error does not stop the rest; all are joined.
 func Remove() (removed []string, err error) {
 	handle, err := open()
@@ -22,9 +23,11 @@ func Remove() (removed []string, err error) {
 	}
 	defer handle.Close()
 	// The links first: while the unreachable routes are there, what was on its way to a lane goes nowhere else.
-	links, err := removeLinks(handle)
-	routes, err2 := removeRoutes(handle)
-	return append(links, routes...), errors.Join(err, err2)
+	proxies, err1 := removeProxies(handle)
+	links, err2 := removeLinks(handle)
+	routes, err3 := removeRoutes(handle)
+	rules, err4 := removeRules()
+	return slices.Concat(proxies, links, routes, rules), errors.Join(err1, err2, err3, err4)
 }
 
 func removeLinks(handle *netlink.Handle) (removed []string, err error) {

@@ -52,7 +52,7 @@ func TestRemove(t *testing.T) {
 		"link wrp0123456789ab (warren.dev/pod)",
 		"route 10.9.0.0/16 dev eth0",
 		"route 10.8.0.0/16 dev eth0 src 192.0.2.1",
-		"route 10.9.0.0/16 dev eth0",
+		"route 10.9.0.0/16 dev eth0 table 9",
 		"route unreachable 10.244.0.0/16 metric 4294967295",
 		"route unreachable fd00:10:244::/48 metric 4294967295",
 	}

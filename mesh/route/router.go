@@ -38,6 +38,8 @@ type Router struct {
 	// settled are the routes of the last Set, where held is exactly these by settledLinks; nil where it may not be.
 	settled      []*mesh.Route
 	settledLinks map[string]int
+	// ruled are the families in which mesh.MigrationTable is asked, as far as known; nil where the kernel has to be.
+	ruled map[int]bool
 	// own are the removals by this Router that the kernel has not told of yet.
 	own removals
 }
@@ -78,7 +80,7 @@ func (r *Router) Forget() {
 }
 
 // unsettle makes the next Set or Add read the kernel. mu is held.
-func (r *Router) unsettle() { r.held, r.settled = nil, nil }
+func (r *Router) unsettle() { r.held, r.settled, r.ruled = nil, nil, nil }
 
 func open() (*netlink.Handle, error) {
 	handle, err := dial()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/vishvananda/netlink"
@@ -16,7 +17,8 @@ import (
 // wanted any more is removed. The first call, and the first after Forget, reads the kernel; others send only the difference
 // to what was achieved so far. One route's error does not stop the others; all are joined.
 //
-// A route of somebody else's to the same destination with the same metric is left, and an error (unix.EEXIST). Where the kernel
+// A route of somebody else's to the same destination with the same metric is left, and an error (unix.EEXIST); what we have to that
+// destination in another table stays. Where the kernel
 // cannot be read without interruption (netlink.ErrDumpInterrupted), or the device of a wanted route cannot be found, nothing
 // is removed.
 func (r *Router) Set(routes []*mesh.Route) error { return r.apply(routes, true) }
@@ -34,13 +36,15 @@ func (r *Router) apply(routes []*mesh.Route, removals bool) error {
 	have, want, links, unresolved := r.unsettled(routes)
 	changes := mesh.Diff(have, want, entry.slot, func(have, want entry) bool { return have == want })
 	r.settled = nil
-	errs := []error{interrupted, unresolved}
+	errs := []error{interrupted, unresolved, r.addRules(routes)}
 	forget := interrupted != nil
+	failed := map[netip.Prefix]bool{}
 
 	// The unreachable routes come first and go last, so that no destination is without either.
 	slices.SortStableFunc(changes.Set, func(a, b entry) int { return b.kind - a.kind })
 	for _, e := range changes.Set {
 		err := r.put(e)
+		failed[e.Destination] = err != nil
 		if errors.Is(err, unix.EEXIST) {
 			// Either the route is somebody else's, or the kernel has changed behind our back, or a part of the dump is missing.
 			forget = true
@@ -58,8 +62,12 @@ func (r *Router) apply(routes []*mesh.Route, removals bool) error {
 			return a.Destination.Compare(b.Destination)
 		})
 		for _, e := range changes.Remove {
+			if failed[e.Destination] {
+				continue
+			}
 			errs = append(errs, r.drop(e))
 		}
+		errs = append(errs, r.removeRules())
 	}
 	err := errors.Join(errs...)
 	switch {

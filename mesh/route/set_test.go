@@ -134,6 +134,7 @@ func TestSetLeavesOthersRoutes(t *testing.T) {
 	} {
 		ip(t, args)
 	}
+	carrier(t, "prp0123456789ab")
 	before4, before6 := ip(t, "-4 route show table all"), ip(t, "-6 route show table all")
 	if err := r.Set(plan()); err != nil {
 		t.Fatal(err)

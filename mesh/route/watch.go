@@ -213,7 +213,7 @@ func (w *watcher) routeEvent(m syscall.NetlinkMessage) (Event, bool) {
 		return Event{}, false
 	}
 	route := nl.DeserializeRtMsg(m.Data)
-	if route.Table != unix.RT_TABLE_MAIN || route.Flags&unix.RTM_F_CLONED != 0 ||
+	if route.Table != unix.RT_TABLE_MAIN && route.Table != mesh.MigrationTable || route.Flags&unix.RTM_F_CLONED != 0 ||
 		route.Protocol == mesh.RouteProtocol && m.Header.Type == unix.RTM_NEWROUTE {
 		return Event{}, false
 	}

@@ -22,6 +22,8 @@ type client struct {
 	control *wgctrl.Client
 	sent    func(n int)
 	timeout time.Duration
+	// last is of the device when same looked, and nothing was sent since; zero where that is not known.
+	last fingerprint
 	// pending is closed when the last call is over. wgctrl has no deadlines, and a stopped tunnel process would otherwise
 	// hold its caller for ever.
 	pending chan struct{}
@@ -70,15 +72,13 @@ func (c *client) within(call func() error) error {
 // setKey sends the device's own key. It is a wgtypes.Key, which prints itself, in here only.
 func (c *client) setKey(name string, key identity.PrivateKey) error {
 	private := wgtypes.Key(key.Bytes())
-	c.sent(1)
-	return c.within(func() error { return c.control.ConfigureDevice(name, wgtypes.Config{PrivateKey: &private}) })
+	return c.send(name, wgtypes.Config{PrivateKey: &private})
 }
 
 // setPort sends the device's UDP port.
 func (c *client) setPort(name string, port uint16) error {
 	listen := int(port)
-	c.sent(1)
-	return c.within(func() error { return c.control.ConfigureDevice(name, wgtypes.Config{ListenPort: &listen}) })
+	return c.send(name, wgtypes.Config{ListenPort: &listen})
 }
 
 // setPeers sends one message about some peers.
@@ -87,8 +87,22 @@ func (c *client) setPeers(name string, changes []Change) error {
 	for _, change := range changes {
 		config.Peers = append(config.Peers, peerConfig(change))
 	}
+	return c.send(name, config)
+}
+
+func (c *client) send(name string, config wgtypes.Config) error {
+	c.last = 0
 	c.sent(1)
 	return c.within(func() error { return c.control.ConfigureDevice(name, config) })
+}
+
+// same says whether the device holds what it did when this last looked, and nothing was sent since. Where it does not say so, the caller
+// reads the device: after this, so that what changes between is seen the next time.
+func (c *client) same(name string) (bool, error) {
+	now, err := c.fingerprint(name)
+	same := now != 0 && now == c.last
+	c.last = now
+	return same, err
 }
 
 // device reads the device. The caller must let go of it soon: it holds the private key.

@@ -298,6 +298,15 @@ func (d *Device) Audit() (changed bool) {
 	if d.known == nil {
 		return true
 	}
+	if d.running.socket != (socket{}) {
+		same, err := d.client.same(d.name)
+		if err != nil {
+			d.known = nil
+		}
+		if same || err != nil {
+			return !same
+		}
+	}
 	now, err := d.read()
 	if err != nil || !d.known.holds(now) {
 		d.known = nil

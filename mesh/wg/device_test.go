@@ -230,6 +230,7 @@ func testAuditRepairs(t *testing.T, mode Mode) {
 	n := newNode(t, "audit", Options{Mode: mode})
 	lane := n.lane(testPeer(1), testPeer(2))
 	n.mustSet(lane)
+	n.device.Audit()
 	want := n.run("wg", "showconf", n.iface())
 	n.run("wg", "set", n.iface(), "listen-port", "4444",
 		"peer", testPeer(1).PublicKey.String(), "allowed-ips", "10.9.9.0/24", "preshared-key", "/dev/stdin", "persistent-keepalive", "7",
@@ -247,6 +248,58 @@ func testAuditRepairs(t *testing.T, mode Mode) {
 	}
 	if diff := cmp.Diff(order(want), order(n.run("wg", "showconf", n.iface()))); diff != "" {
 		t.Error("the device is not as before (the diff is not shown: it has keys)")
+	}
+}
+
+func TestAuditSeesEachChange(t *testing.T) { everyMode(t, testAuditSeesEachChange) }
+
+func testAuditSeesEachChange(t *testing.T, mode Mode) {
+	n := newNode(t, "each", Options{Mode: mode})
+	lane := n.lane(testPeer(1), testPeer(2))
+	n.mustSet(lane)
+	peer := testPeer(1).PublicKey.String()
+	for _, theirs := range [][]string{
+		{"listen-port", "4444"},
+		{"private-key", keyFile(t)},
+		{"peer", peer, "allowed-ips", "10.9.9.0/24"},
+		{"peer", peer, "allowed-ips", "10.244.2.0/24"}, // of the other peer
+		{"peer", peer, "preshared-key", keyFile(t)},
+		{"peer", peer, "persistent-keepalive", "7"},
+		{"peer", peer, "remove"},
+		{"peer", testPeer(3).PublicKey.String(), "allowed-ips", "10.9.9.0/24"},
+	} {
+		for range 3 {
+			if n.device.Audit() {
+				t.Fatalf("before `wg set %s` an audit finds something", strings.Join(theirs, " "))
+			}
+		}
+		n.run(append([]string{"wg", "set", n.iface()}, theirs...)...)
+		if !n.device.Audit() {
+			t.Errorf("an audit after `wg set %s` finds nothing", strings.Join(theirs, " "))
+		}
+		n.mustSet(lane)
+	}
+}
+
+// TestAuditKeepsARoamedEndpoint is of a device that holds what it held but for an endpoint: the next Set must know where the peer is.
+func TestAuditKeepsARoamedEndpoint(t *testing.T) { everyMode(t, testAuditKeepsARoamedEndpoint) }
+
+func testAuditKeepsARoamedEndpoint(t *testing.T, mode Mode) {
+	n := newNode(t, "roamed", Options{Mode: mode})
+	lane := n.lane(testPeer(1))
+	n.mustSet(lane)
+	n.device.Audit()
+	n.run("wg", "set", n.iface(), "peer", testPeer(1).PublicKey.String(), "endpoint", "192.0.2.77:7777")
+	if n.device.Audit() {
+		t.Error("an endpoint that moved is taken for a change")
+	}
+	if sent := n.sent(func() { n.mustSet(lane) }); sent != 0 {
+		t.Errorf("%d messages, want none: the claim is what it was", sent)
+	}
+	moved := testPeer(1)
+	moved.Endpoint = netip.MustParseAddrPort("192.0.2.77:7777")
+	if sent := n.sent(func() { n.mustSet(n.lane(moved)) }); sent != 0 {
+		t.Errorf("%d messages, want none: the peer is where it claims to be", sent)
 	}
 }
 
