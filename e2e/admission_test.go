@@ -29,6 +29,7 @@ import (
 
 // TestAdmission: agents and kubelets, with the credentials that they have, write what is theirs to write and nothing else.
 func TestAdmission(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	// There are pod CIDRs for two nodes.
 	l := lab.New(t, lab.Options{Nodes: 2, NoAgents: true, PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/23")}})

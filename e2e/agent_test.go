@@ -52,6 +52,7 @@ func (s *scene) annotate(ctx context.Context, t *testing.T, node string, annotat
 
 // TestPublish: the claim, its NodeKey, the condition; put back when removed, and never a heartbeat. The label of a changed claim goes.
 func TestPublish(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	s := newScene(ctx, t, lab.Options{Nodes: 2, PodFamilies: lab.Dual, UnderlayFamilies: lab.Dual})
 	s.meshed(ctx, t)
@@ -226,6 +227,7 @@ func ask(ctx context.Context, t *testing.T, n *lab.Node, path string) string {
 
 // TestLooking: metrics, status, peers and plan agree with what wg, ip and nft show.
 func TestLooking(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	s := newScene(ctx, t, lab.Options{Nodes: 2, PodFamilies: lab.Dual})
 	s.meshed(ctx, t)

@@ -27,16 +27,13 @@ func deviceOf(ctx context.Context, t *testing.T, n *lab.Node) string {
 	return userspace
 }
 
-// buildsEnv names a folder with other builds of warrend, each in a file named after its version, for where nothing can be built.
-const buildsEnv = "WARREN_BUILDS"
-
 // otherVersion is what a build of this source calls itself that agents are replaced by.
 const otherVersion = "v0.0.0-other"
 
 // buildAgent is the path of a warrend of this source that calls itself another version.
 func buildAgent(ctx context.Context, t *testing.T, version string) string {
 	t.Helper()
-	if dir := os.Getenv(buildsEnv); dir != "" {
+	if dir := os.Getenv(lab.BuildsVariable); dir != "" {
 		return filepath.Join(dir, version)
 	}
 	root, err := lab.Repository()

@@ -17,14 +17,9 @@ import (
 
 // TestChainedPlugins: the reference plugins portmap and bandwidth work behind ours, as the agent chains them where they are installed.
 func TestChainedPlugins(t *testing.T) {
-	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("the plugins have to be built:", err)
-	}
+	t.Parallel()
 	ctx := testContext(t)
-	dir, err := lab.BuildReferences(ctx, os.Stderr, "portmap", "bandwidth")
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := references(ctx, t, "portmap", "bandwidth")
 	s := bareScene(ctx, t, lab.Options{Nodes: 2, PodFamilies: lab.Dual})
 	n1, n2 := s.Node("n1"), s.Node("n2")
 	installPlugins(t, dir, n1, "portmap", "bandwidth")
@@ -70,6 +65,19 @@ func TestChainedPlugins(t *testing.T) {
 		t.Error("the port still leads somewhere after DEL")
 	}
 	s.sealed(ctx, t)
+}
+
+// references builds plugins of the CNI project, and returns the folder that they are in.
+func references(ctx context.Context, t *testing.T, names ...string) (dir string) {
+	t.Helper()
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("the plugins have to be built:", err)
+	}
+	dir, err := lab.BuildReferences(ctx, os.Stderr, names...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // installPlugins copies plugins to where a node's runtime looks for them, before its agent starts.

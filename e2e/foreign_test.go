@@ -98,6 +98,7 @@ func podsConnect(ctx context.Context, t *testing.T, s *scene) {
 // TestForeignLink: a link of the lane's name that is somebody else's. The agent says so, leaves it alone, lets nothing leave in
 // clear, and goes on when the link is gone.
 func TestForeignLink(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	s := bareScene(ctx, t, lab.Options{Nodes: 2, PodFamilies: lab.Dual})
 	n2 := s.Node("n2")
@@ -165,6 +166,7 @@ func pingFrom(ctx context.Context, from, to *lab.Pod) error {
 
 // TestInterfaceIsTheUplink: --interface names the node's own link to the world. The agent says so, and the node's network goes on.
 func TestInterfaceIsTheUplink(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	s := newScene(ctx, t, lab.Options{Nodes: 2, PodFamilies: lab.Dual}, "n2")
 	n1, n2 := s.Node("n1"), s.Node("n2")

@@ -64,6 +64,7 @@ func TestAsInstalled(t *testing.T) {
 
 // TestWithoutACapability: an agent that lacks one names it and changes nothing.
 func TestWithoutACapability(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	all := capabilities(t, "daemonset.yaml")
 	s := bareScene(ctx, t, lab.Options{Nodes: 1})

@@ -1,5 +1,8 @@
 // Package e2e is Warren's scenarios with real packets: real agents on the nodes of a lab, a real API server, and a capture of the
 // underlay that must see nothing of the pods' traffic but WireGuard.
+//
+// A scenario that holds nothing to less than seconds and counts no packets may run beside another (t.Parallel): a good part of each is the wait for
+// its own API server. Those that do have the machine for themselves.
 package e2e
 
 import (

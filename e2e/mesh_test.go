@@ -12,10 +12,12 @@ import (
 
 // TestEveryoneReachesEveryone: 2, 3 and 8 nodes, each family of pods, each family of underlay; on the wire nothing but WireGuard.
 func TestEveryoneReachesEveryone(t *testing.T) {
+	t.Parallel()
 	for _, nodes := range []int{2, 3, 8} {
 		for _, pods := range []lab.Families{lab.IPv4, lab.IPv6, lab.Dual} {
 			for _, underlay := range []lab.Families{lab.IPv4, lab.IPv6} {
 				t.Run(fmt.Sprintf("%d nodes, %s pods, %s underlay", nodes, pods, underlay), func(t *testing.T) {
+					t.Parallel()
 					everyoneReachesEveryone(t, lab.Options{Nodes: nodes, PodFamilies: pods, UnderlayFamilies: underlay,
 						StrictRPFilter: nodes == 3})
 				})

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -40,13 +39,7 @@ var othersPlugins = map[string]string{
 // othersScene is three nodes whose pods are another plugin's.
 func othersScene(ctx context.Context, t *testing.T, plugin string) *scene {
 	t.Helper()
-	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("the plugins have to be built:", err)
-	}
-	dir, err := lab.BuildReferences(ctx, os.Stderr, "bridge", "ptp", "host-local")
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := references(ctx, t, "bridge", "ptp", "host-local")
 	s := bareScene(ctx, t, lab.Options{Nodes: 3, PodFamilies: lab.Dual, AgentArgs: []string{"--mode=mesh"}})
 	for _, n := range s.Nodes() {
 		installPlugins(t, dir, n, "bridge", "ptp", "host-local")
@@ -80,7 +73,7 @@ func testMeshOnly(t *testing.T, plugin string) {
 	s := othersScene(ctx, t, plugin)
 	n2 := s.Node("n2")
 	// What an agent in another mode left would have the place of theirs.
-	if _, err := install.Conflist(n2.CNIConfDir(), "", "/run/warren/agent.sock"); err != nil {
+	if _, err := install.Conflist(n2.CNIConfDir(), "", "/run/warren/agent.sock", false); err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range s.Nodes() {
@@ -149,7 +142,7 @@ func othersSpoof(ctx context.Context, t *testing.T, s *scene) {
 	from, to := s.pod("n1"), s.pod("n3")
 	seen := tap(t, to.Do, "eth0", false)
 	for i, v4 := range []bool{true, false} {
-		dropped := droppedBy(ctx, t, s.Node("n1"), "podspoof")
+		dropped := droppedBy(ctx, t, s.Node("n1"), "warren-mesh", "podspoof")
 		gateway := s.Node("n1").MeshAddresses[i]
 		if err := from.Ping(ctx, gateway, lab.PingOptions{Timeout: 5 * time.Second}); err != nil {
 			t.Fatal(err)
@@ -166,7 +159,7 @@ func othersSpoof(ctx context.Context, t *testing.T, s *scene) {
 			}
 			return nil
 		})
-		if n := droppedBy(ctx, t, s.Node("n1"), "podspoof"); seen.count(uint32(10+i)) > 0 || n == dropped {
+		if n := droppedBy(ctx, t, s.Node("n1"), "warren-mesh", "podspoof"); seen.count(uint32(10+i)) > 0 || n == dropped {
 			t.Errorf("under %s: %d arrived, %d dropped", s.pod("n2").Address(v4), seen.count(uint32(10+i)), n-dropped)
 		}
 	}
@@ -184,7 +177,7 @@ func othersInjected(ctx context.Context, t *testing.T, s *scene) {
 		if v4 {
 			world = netip.MustParseAddr("203.0.113.9")
 		}
-		before := droppedBy(ctx, t, n2, "foreign")
+		before := droppedBy(ctx, t, n2, "warren-mesh", "foreign")
 		forged := []netip.Addr{s.pod("n1").Address(v4), n2.Pod("p3").Address(v4), to.Address(v4), n2.MeshAddresses[i]}
 		first := number
 		for _, from := range append(forged, world) {
@@ -202,7 +195,7 @@ func othersInjected(ctx context.Context, t *testing.T, s *scene) {
 				t.Errorf("what the underlay sends under %s arrives at the pod", from)
 			}
 		}
-		if n := droppedBy(ctx, t, n2, "foreign") - before; n < len(forged) {
+		if n := droppedBy(ctx, t, n2, "warren-mesh", "foreign") - before; n < len(forged) {
 			t.Errorf("%d dropped as foreign, want %d", n, len(forged))
 		}
 	}
@@ -237,10 +230,10 @@ func injectTo(t *testing.T, h *lab.Host, mac string, packet []byte) {
 	}
 }
 
-// droppedBy is what one of a node's guard's counters has.
-func droppedBy(ctx context.Context, t *testing.T, n *lab.Node, counter string) (packets int) {
+// droppedBy is what a counter of one of a node's tables has.
+func droppedBy(ctx context.Context, t *testing.T, n *lab.Node, table, counter string) (packets int) {
 	t.Helper()
-	text := run(ctx, t, &n.Host, "", "nft", "list", "counter", "inet", "warren-mesh", counter)
+	text := run(ctx, t, &n.Host, "", "nft", "list", "counter", "inet", table, counter)
 	_, rest, _ := strings.Cut(text, "packets ")
 	if _, err := fmt.Sscanf(rest, "%d", &packets); err != nil {
 		t.Fatalf("no counter in %q", text)

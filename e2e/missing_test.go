@@ -48,6 +48,7 @@ func notReached(ctx context.Context, t *testing.T, from *lab.Host, to *lab.Pod) 
 
 // TestNeverPublished: a node whose daemon runs and never reaches the API server. Nobody has it as a peer and it has nobody.
 func TestNeverPublished(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	s := newScene(ctx, t, lab.Options{Nodes: 3, PodFamilies: lab.Dual}, "n3")
 	n3 := s.Node("n3")

@@ -22,7 +22,8 @@ const followed = 5 * time.Second
 
 // TestPathMTU: what fits toward a peer follows the underlay's route to that peer, and the links', on pods and connections that were there
 // before; other peers' paths are not touched.
-func TestPathMTU(t *testing.T) {
+func TestPathMTU(t *testing.T) { //nolint:tparallel // its parts come one after the other
+	t.Parallel()
 	for _, p := range []pathMTUs{
 		{lab.IPv4, 1440, 1328, 1320}, // 1500, 1400 and 1380 less 60
 		{lab.IPv6, 1420, 1312, 1300}, // less 80

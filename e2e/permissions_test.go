@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -18,18 +17,14 @@ import (
 	"github.com/warren-mesh/warren/e2e/lab"
 )
 
-// permissions has the test run that starts an agent for each of them: it is not part of `make test`.
-var permissions = flag.Bool("permissions", false, "run the test of agents that lack a permission (make test-permissions)")
-
 // TestWithoutAPermission: agents that do all that they do are refused nothing by the API server. One that lacks a verb on a resource names both, and
 // lives on until whoever granted too little has granted it.
-func TestWithoutAPermission(t *testing.T) {
-	if !*permissions {
-		t.Skip("run `make test-permissions`")
-	}
+func TestWithoutAPermission(t *testing.T) { //nolint:tparallel // its parts come one after the other
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	s := bareScene(ctx, t, lab.Options{Nodes: 2, PodFamilies: lab.Dual, AgentArgs: []string{"--ipam=pools"}, Audit: true})
+	args := []string{"--ipam=pools", "--service-cidr="} // which are asked of the API server then
+	s := bareScene(ctx, t, lab.Options{Nodes: 2, PodFamilies: lab.Dual, AgentArgs: args, Audit: true})
 	if err := s.Cluster().Apply(ctx, []byte(pools), []byte(np("default", "all", "podSelector: {}\ningress: [{}]"))); err != nil {
 		t.Fatal(err)
 	}
@@ -48,9 +43,6 @@ func TestWithoutAPermission(t *testing.T) {
 	roles := s.Cluster().Admin().RbacV1().ClusterRoles()
 	for _, rule := range clusterRules(t) {
 		for _, resource := range rule.Resources {
-			if resource == "servicecidrs" {
-				continue // not asked for: the lab gives --service-cidr
-			}
 			for _, verb := range rule.Verbs {
 				t.Run(verb+" "+strings.ReplaceAll(resource, "/", "-"), func(t *testing.T) {
 					role, err := roles.Get(ctx, "warren", metav1.GetOptions{})

@@ -21,6 +21,7 @@ import (
 
 // TestPodsComeAndGo: by a real agent, on a node with room for few: until no address is free, which is said, and beyond its restarts.
 func TestPodsComeAndGo(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	const room = 13 // of a /28, less its own, the mesh's and the last address
 	s := newScene(ctx, t, lab.Options{Nodes: 2, NodeMask4: 28})
@@ -91,6 +92,7 @@ func (s *scene) takesBack(ctx context.Context, t *testing.T, n *lab.Node, room i
 
 // TestPodsWithoutTheAPIServer: they come and go, and follow the lane's MTU, by an agent that was started meanwhile.
 func TestPodsWithoutTheAPIServer(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	s := newScene(ctx, t, lab.Options{Nodes: 2, PodFamilies: lab.Dual})
 	s.meshed(ctx, t)
@@ -135,16 +137,21 @@ func wantConflist(t *testing.T, n *lab.Node) {
   ]
 }
 `
-	text, err := os.ReadFile(filepath.Join(n.CNIConfDir(), "10-warren.conflist"))
-	if diff := cmp.Diff(want, string(text)); err != nil || diff != "" {
-		t.Errorf("the CNI configuration: %v (-want +got):\n%s", err, diff)
-	}
-	for path, mode := range map[string]os.FileMode{
-		filepath.Join(n.CNIConfDir(), "10-warren.conflist"): 0o644, filepath.Join(n.CNIBinDir(), "warren-cni"): 0o755,
-	} {
-		if info, err := os.Stat(path); err != nil || info.Mode() != mode {
-			t.Errorf("%s: %v, %v", path, info, err)
+	conflist, plugin := filepath.Join(n.CNIConfDir(), "10-warren.conflist"), filepath.Join(n.CNIBinDir(), "warren-cni")
+	err := n.Inside(func() error {
+		text, err := os.ReadFile(conflist)
+		if diff := cmp.Diff(want, string(text)); diff != "" {
+			t.Errorf("the CNI configuration (-want +got):\n%s", diff)
 		}
+		for path, mode := range map[string]os.FileMode{conflist: 0o644, plugin: 0o755} {
+			if info, err := os.Stat(path); err != nil || info.Mode() != mode {
+				t.Errorf("%s: %v, %v", path, info, err)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 	if entries, err := os.ReadDir(n.CNIConfDir()); err != nil || len(entries) != 1 {
 		t.Errorf("%s has %v, %v", n.CNIConfDir(), entries, err)

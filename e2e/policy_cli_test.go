@@ -27,7 +27,8 @@ ingress:
 }
 
 // TestPolicyCommands: what warren policy says is what happens to packets.
-func TestPolicyCommands(t *testing.T) {
+func TestPolicyCommands(t *testing.T) { //nolint:tparallel // its parts come one after the other
+	t.Parallel()
 	ctx := testContext(t)
 	s := policyScene(ctx, t)
 	if err := s.Cluster().Apply(ctx, []byte(toldPolicies.policies)); err != nil {

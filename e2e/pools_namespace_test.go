@@ -21,6 +21,7 @@ import (
 // TestPoolsOfNamespaces is the example: a namespace has a pool of its own, addresses are reserved and asked for; and a Node that is deleted
 // and made anew has the blocks that it had.
 func TestPoolsOfNamespaces(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	example, err := os.ReadFile("../manifests/examples/pools.yaml")
 	if err != nil {

@@ -83,6 +83,7 @@ func (s *scene) blocks(ctx context.Context, t *testing.T, node, pool string) []n
 // TestPools: pods come until their node holds a second block, the mesh carries it, the pool is used up, which is said, and what is empty
 // goes back.
 func TestPools(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	const room = 13 // of a /28
 	s := newPoolScene(ctx, t, 3, pools, "--block-idle=3s")

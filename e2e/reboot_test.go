@@ -81,6 +81,7 @@ func TestARebootWithoutTheAPIServer(t *testing.T) {
 // TestARebootWithATornPlan: what is on the disk cannot be used and says so once; nothing leaves in clear, and the API server's
 // return brings the mesh.
 func TestARebootWithATornPlan(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	s := newScene(ctx, t, lab.Options{Nodes: 2, PodFamilies: lab.Dual})
 	s.meshed(ctx, t)

@@ -16,6 +16,8 @@ import (
 type scene struct {
 	*lab.Lab
 	capture *lab.Capture
+	// network makes, on a node that has booted, what another network than Warren's does there; nil where the network is Warren's.
+	network func(context.Context, *testing.T, *lab.Node)
 }
 
 // patience bounds one scenario: none of them waits for anything that takes longer.

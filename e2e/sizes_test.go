@@ -21,7 +21,8 @@ import (
 )
 
 // TestSizes: packets of every size around the lane's MTU, fragments in any order, and pods whose MTU is larger than the lane's.
-func TestSizes(t *testing.T) {
+func TestSizes(t *testing.T) { //nolint:tparallel // its parts come one after the other
+	t.Parallel()
 	for underlay, mtu := range map[lab.Families]int{lab.IPv4: 1440, lab.IPv6: 1420} {
 		t.Run(fmt.Sprintf("%s underlay", underlay), func(t *testing.T) {
 			ctx := testContext(t)

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -53,17 +54,7 @@ func addTheirs(ctx context.Context, t *testing.T, n *lab.Node) {
 func addTheirDevice(ctx context.Context, t *testing.T, n *lab.Node) {
 	t.Helper()
 	run(ctx, t, &n.Host, "", "mkdir", "-m", "0755", "/var/run/wireguard")
-	process := n.Command(context.WithoutCancel(ctx), "warrend", "tunnel", "--interface", theirDevice) // ends with the lab
-	if err := process.Start(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(ctx, t, 10*time.Second, func() error {
-		_, err := n.Run(ctx, "wg", "show", theirDevice)
-		return err
-	})
-	run(ctx, t, &n.Host, "", "ip", "link", "set", theirDevice, "alias", "")
-	key := strings.TrimSpace(run(ctx, t, &n.Host, "", "wg", "genkey"))
-	run(ctx, t, &n.Host, key, "wg", "set", theirDevice, "listen-port", "51999", "private-key", "/dev/stdin")
+	runDevice(ctx, t, n, theirDevice, 51999)
 	run(ctx, t, &n.Host, "", "ip", "address", "add", theirAddress(n)+"/32", "dev", theirDevice)
 	run(ctx, t, &n.Host, "", "ip", "link", "set", theirDevice, "up")
 	eventually(ctx, t, 10*time.Second, func() error { // it is looked at for changes
@@ -73,6 +64,22 @@ func addTheirDevice(ctx context.Context, t *testing.T, n *lab.Node) {
 		}
 		return err
 	})
+}
+
+// runDevice runs a userspace WireGuard device with a key of its own, and with no alias.
+func runDevice(ctx context.Context, t *testing.T, n *lab.Node, link string, port int) {
+	t.Helper()
+	process := n.Command(context.WithoutCancel(ctx), "warrend", "tunnel", "--interface", link) // ends with the lab
+	if err := process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(ctx, t, 10*time.Second, func() error {
+		_, err := n.Run(ctx, "wg", "show", link)
+		return err
+	})
+	run(ctx, t, &n.Host, "", "ip", "link", "set", link, "alias", "")
+	key := strings.TrimSpace(run(ctx, t, &n.Host, "", "wg", "genkey"))
+	run(ctx, t, &n.Host, key, "wg", "set", link, "listen-port", strconv.Itoa(port), "private-key", "/dev/stdin")
 }
 
 // theirAddress is a node's in the network of their devices.

@@ -133,6 +133,7 @@ func TestAGrantOutsideTheCluster(t *testing.T) {
 
 // TestTheNodeKeyComesFirst: an agent that cannot make its NodeKey publishes nothing, and all once it can.
 func TestTheNodeKeyComesFirst(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	s := newScene(ctx, t, lab.Options{Nodes: 2}, "n2")
 	n2, roles := s.Node("n2"), s.Cluster().Admin().RbacV1().ClusterRoles()
@@ -186,6 +187,7 @@ func makeNodeKey(ctx context.Context, t *testing.T, keys dynamic.ResourceInterfa
 
 // TestATakenKey: a node whose key another took while its own NodeKey was gone makes a new key, and is back.
 func TestATakenKey(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	s := newScene(ctx, t, lab.Options{Nodes: 2})
 	s.meshed(ctx, t)

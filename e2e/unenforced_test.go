@@ -14,6 +14,7 @@ import (
 // TestUnenforced: with --policy=false nothing is enforced, whatever policies there are, and no table is there for them; a node where policy is
 // switched on enforces at once, and one where it is switched off again is as if it had never been.
 func TestUnenforced(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	s := newScene(ctx, t, lab.Options{Nodes: 2, PodFamilies: lab.Dual, NoPolicy: true})
 	n1 := s.Node("n1")

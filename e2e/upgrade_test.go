@@ -55,7 +55,7 @@ func TestUpgrade(t *testing.T) {
 // formerAgent is the path of a warrend of the former build.
 func formerAgent(ctx context.Context, t *testing.T) string {
 	t.Helper()
-	if dir := os.Getenv(buildsEnv); dir != "" {
+	if dir := os.Getenv(lab.BuildsVariable); dir != "" {
 		return filepath.Join(dir, former)
 	}
 	root, err := lab.Repository()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
+	"golang.org/x/sys/unix"
 
 	"github.com/warren-mesh/warren/internal/cni"
 )
@@ -19,6 +20,9 @@ import (
 const (
 	patience    = 30 * time.Second
 	delPatience = 10 * time.Second
+	// startPatience is how long a pod that comes waits for somebody to listen: an agent that is upgraded is away for 3 to 4 s, and after an ADD that
+	// failed kubelet waits for 10 to 15 s.
+	startPatience = 5 * time.Second
 )
 
 // plugin is one call.
@@ -46,18 +50,26 @@ func parse(args *skel.CmdArgs) (cni.Request, config, error) {
 	}, conf, nil
 }
 
-// ask is for all but DEL: an agent that is away is an error that the runtime tries again after. A gate asks for ADD and STATUS alone.
+// ask is for all but DEL: an agent that is away, for an ADD longer than it takes to start one, is an error that the runtime tries again after. A gate
+// asks for ADD and STATUS alone.
 func ask(args *skel.CmdArgs, command cni.Command, away uint) ([]byte, error) {
 	r, conf, err := parse(args)
 	if err != nil || conf.Gate && command != cni.Add && command != cni.Status {
 		return nil, err
 	}
 	answer, err := cni.Ask(conf.Socket, command, r, patience)
+	for deadline := time.Now().Add(startPatience); command == cni.Add && nobody(err) && time.Now().Before(deadline); {
+		time.Sleep(20 * time.Millisecond) // A file whose folder may come later: there is nothing to watch.
+		answer, err = cni.Ask(conf.Socket, command, r, patience)
+	}
 	if errors.Is(err, cni.ErrAway) {
 		return nil, types.NewError(away, "the agent is away", err.Error())
 	}
 	return answer, err
 }
+
+// nobody says of a call that nobody listens: it was not begun.
+func nobody(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED) }
 
 func (p plugin) add(args *skel.CmdArgs) error {
 	if err := checkNetNS(args.Netns); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -15,7 +16,7 @@ func (v *validator) mode(mode string) agent.Mode {
 	if m := agent.Mode(mode); m == agent.Full || m == agent.MeshOnly {
 		return m
 	}
-	v.wrong("mode", mode, "full or mesh")
+	v.wrong("mode", mode, "full, mesh or policy")
 	return ""
 }
 
@@ -23,13 +24,10 @@ func (v *validator) mode(mode string) agent.Mode {
 func (v *validator) podLinks(value, mode string) (names []string) {
 	const flag = "pod-interfaces"
 	switch {
-	case mode != string(agent.MeshOnly) && value != "":
-		v.wrong(flag, value, "nothing, or --mode=mesh: otherwise Warren makes the pods' links itself")
-		return nil
-	case mode != string(agent.MeshOnly):
-		return nil
-	case value == "":
+	case value == "" && mode == string(agent.MeshOnly):
 		value = defaultPodInterfaces
+	case value == "":
+		return nil
 	}
 	for item := range strings.SplitSeq(value, ",") {
 		item = strings.TrimSpace(item)
@@ -59,7 +57,75 @@ func (v *validator) meshOnly(c agent.Config) {
 	if c.Pools {
 		v.wrong("ipam", ipamPools, "node-cidr with --mode=mesh: the other plugin gives addresses of the Node's spec.podCIDRs")
 	}
-	if mesh.NamesLink(c.PodLinks, c.Interface) {
-		v.wrong("pod-interfaces", strings.Join(c.PodLinks, ","), "links that lead to pods, and not --interface "+c.Interface)
+}
+
+// others refuses links of others that would be taken for what they are not.
+func (v *validator) others(c agent.Config) {
+	if mesh.NamesLink(c.PodLinks, c.Interface) || mesh.NamesLink(c.PodLinks, mesh.PodLinkPrefix) {
+		v.wrong("pod-interfaces", strings.Join(c.PodLinks, ","), "links that lead to pods, and not --interface "+c.Interface+" or Warren's own pods' (wrp…)")
 	}
+	if c.Mode == agent.Full && c.Pools && len(c.PodLinks) > 0 {
+		v.wrong("pod-interfaces", strings.Join(c.PodLinks, ","), "nothing with --ipam=pools: pods from before have addresses of the Node's spec.podCIDRs")
+	}
+	for _, link := range c.MigrateFrom {
+		if link == c.Interface || mesh.NamesLink(c.PodLinks, link) {
+			v.wrong("migrate-from", link, "a link to other nodes, and not --interface or one of --pod-interfaces")
+		}
+	}
+	if len(c.MigrateFrom) > 0 && (c.Mode != agent.Full || c.Pools) {
+		v.wrong("migrate-from", strings.Join(c.MigrateFrom, ","), "nothing, or --mode=full with --ipam=node-cidr: pods keep their addresses, and get their network from Warren after it")
+	}
+}
+
+// policyOnly is Validate with --mode=policy. What is for the mesh, and for pods that Warren gives their network, is refused: somebody who gives it means
+// another mode, or that it has an effect.
+func (o *Options) policyOnly(v *validator) (Config, error) {
+	for _, meaningless := range []struct {
+		flag string
+		text
+	}{
+		{"pod-interfaces", o.podInterfaces}, {"migrate-from", o.migrateFrom}, {"wireguard", o.wireguard}, {"interface", o.iface}, {"listen-port", o.listenPort}, {"mtu", o.mtu},
+		{"cluster-cidr", o.clusterCIDR}, {"service-cidr", o.serviceCIDR}, {"nat-outgoing", o.natOutgoing}, {"nat-exclude", o.natExclude},
+		{"ipam", o.ipam}, {"block-idle", o.blockIdle}, {"tunnel-socket", o.tunnelSocket},
+		{"cni-conf-link", o.cniConfLink},
+	} {
+		if meaningless.given {
+			v.wrong(meaningless.flag, meaningless.value, "nothing with --mode=policy: the network is another's, and Warren has no mesh, addresses or NAT there")
+		}
+	}
+	if o.policy.given && o.policy.value != "true" {
+		v.wrong("policy", o.policy.value, "true or nothing with --mode=policy")
+	}
+	config := Config{
+		Agent: agent.Config{
+			NodeName:           v.nodeName(o.nodeName.value),
+			Mode:               agent.PolicyOnly,
+			Kubeconfig:         v.optionalPath("kubeconfig", o.kubeconfig.value),
+			Policy:             true,
+			StateDir:           v.path("state-dir", o.stateDir.value),
+			Socket:             v.path("socket", o.socket.value),
+			CNIConfDir:         v.optionalPath("cni-conf-dir", o.cniConfDir.value),
+			CNIBinDir:          v.optionalPath("cni-bin-dir", o.cniBinDir.value),
+			MetricsBindAddress: v.bindAddress(o.metrics.value),
+		},
+		Log: v.log(o.logLevel.value, o.logFormat.value),
+	}
+	return config, errors.Join(v.errs...)
+}
+
+// oldLinks are names as the kernel takes them.
+func (v *validator) oldLinks(value string) (names []string) {
+	if value == "" {
+		return nil
+	}
+	for item := range strings.SplitSeq(value, ",") {
+		item = strings.TrimSpace(item)
+		if len(item) < 2 || len(item) > 15 || item == "lo" || strings.HasPrefix(item, mesh.PodLinkPrefix) || strings.ContainsAny(item, "/: \t\n*+%\"@") {
+			v.wrong("migrate-from", item, `links' names, comma-separated, like flannel.1,flannel-v6.1: 2 to 15 characters, none of / : * + % @ " or space, not "lo" or "wrp…"`)
+			continue
+		}
+		names = append(names, item)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }

@@ -23,13 +23,13 @@ import (
 
 // Options are warrend's flags as they were typed. They are read as text, so that Validate can report every mistake at once.
 type Options struct {
-	mode, podInterfaces                                     text
+	mode, podInterfaces, migrateFrom                        text
 	nodeName, kubeconfig, wireguard, iface, listenPort, mtu text
 	clusterCIDR, serviceCIDR, natExclude, natOutgoing       text
 	ipam, blockIdle, policy                                 text
 	stateDir, socket, metrics, logLevel, logFormat          text
 	tunnelSocket                                            text
-	cniConfDir, cniBinDir                                   text
+	cniConfDir, cniConfLink, cniBinDir                      text
 }
 
 // Config is what valid Options say.
@@ -39,40 +39,53 @@ type Config struct {
 }
 
 // text is a flag's value as it was typed; kind is what --help calls it.
-type text struct{ value, kind string }
+type text struct {
+	value, kind string
+	// given says that somebody gave it a value.
+	given bool
+}
 
-func (t *text) String() string     { return t.value }
-func (t *text) Set(s string) error { t.value = strings.TrimSpace(s); return nil }
-func (t *text) Type() string       { return t.kind }
+func (t *text) String() string { return t.value }
+func (t *text) Set(s string) error {
+	t.value = strings.TrimSpace(s)
+	t.given = t.value != ""
+	return nil
+}
+func (t *text) Type() string { return t.kind }
 
 // AddFlags adds the flags to fs with their defaults.
 func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	add := func(t *text, name, kind, value, usage string) {
-		*t = text{value, kind}
+		*t = text{value: value, kind: kind}
 		fs.Var(t, name, usage)
 	}
 	add(&o.nodeName, "node-name", "name", "", "name of this machine's Node object (env NODE_NAME; required)")
-	add(&o.mode, "mode", "mode", string(agent.Full), "what of Warren runs: full, or mesh (beside another plugin, which gives pods their network; policy is not enforced)")
+	add(&o.mode, "mode", "mode", string(agent.Full), "what of Warren runs: full; mesh (beside another plugin, which gives pods their network; policy is not enforced); "+
+		"or policy (on another network's pods, and nothing else: the flags of mesh, addresses and NAT are refused)")
 	add(&o.podInterfaces, "pod-interfaces", "names", "",
-		"with --mode=mesh, the host's links that lead to the other plugin's pods, comma-separated, * ends a beginning (default cni0,veth*)")
+		"the host's links that lead to another plugin's pods, comma-separated, * ends a beginning: to all with --mode=mesh (default cni0,veth*), else to those that are there from before")
+	add(&o.migrateFrom, "migrate-from", "names", "",
+		"links of the network between nodes that Warren takes the place of, comma-separated, as flannel.1; while this is on, pods' packets leave by them IN CLEAR to nodes that do not answer by WireGuard yet")
 	add(&o.kubeconfig, "kubeconfig", "file", "", "kubeconfig to reach the API server with (env KUBECONFIG; default: in-cluster)")
 	add(&o.wireguard, "wireguard", "mode", string(wg.Auto), "WireGuard to use: auto (the kernel's where it has it), kernel or userspace")
 	add(&o.iface, "interface", "name", agent.DefaultInterface, "name of the WireGuard link")
 	add(&o.listenPort, "listen-port", "port", "51820", "UDP port of WireGuard, 1 to 65535; the same on all nodes, open between them")
 	add(&o.mtu, "mtu", "bytes", "0", "MTU of the WireGuard link, 1280 to 65455 (0: of the underlay's routes to the peers, less WireGuard's overhead)")
 	add(&o.clusterCIDR, "cluster-cidr", "CIDRs", "",
-		"the cluster's pod CIDRs, comma-separated, both families: kube-controller-manager's --cluster-cidr (required)")
+		"the cluster's pod CIDRs, comma-separated, both families: kube-controller-manager's --cluster-cidr (required, but with --mode=policy)")
 	add(&o.serviceCIDR, "service-cidr", "CIDRs", "", "the cluster's service CIDRs, comma-separated (default: from the ServiceCIDR API)")
 	add(&o.natOutgoing, "nat-outgoing", "bool", "true", "whether pods' packets that leave the cluster have their node's address: true or false")
 	add(&o.natExclude, "nat-exclude", "CIDRs", "",
 		"destinations out of the cluster that pods reach with their own addresses all the same, comma-separated; other nodes' addresses never are")
 	add(&o.ipam, "ipam", "source", ipamNodeCIDR, "where pods' addresses come from: node-cidr (the Node's spec.podCIDRs) or pools (blocks of IPPools)")
 	add(&o.blockIdle, "block-idle", "duration", "10m", "with --ipam=pools, how long a block is empty before it is returned, 1s to 24h")
-	add(&o.policy, "policy", "bool", "", "whether NetworkPolicies and ClusterNetworkPolicies are enforced: true or false, which takes their rules away (default: true with --mode=full)")
+	add(&o.policy, "policy", "bool", "", "whether NetworkPolicies and ClusterNetworkPolicies are enforced: true or false, which takes their rules away (default: true, but with --mode=mesh)")
 	add(&o.stateDir, "state-dir", "folder", "/var/lib/warren", "folder for the node's key, the leases, the last good plan, what is known of pools, the pods' rules and the clock's record, readable by root only")
 	add(&o.socket, "socket", "file", socket.DefaultPath, "unix socket for the command line and the CNI plugin, open to root only")
 	add(&o.tunnelSocket, "tunnel-socket", "file", "", "unix socket of \"warrend tunnel --serve\", which is to run the userspace device (empty: the agent starts a process)")
 	add(&o.cniConfDir, "cni-conf-dir", "folder", install.DefaultConfDir, "folder for the CNI configuration, written when pods can have a network (empty: none is written)")
+	add(&o.cniConfLink, "cni-conf-link", "bool", "true",
+		"whether the CNI configuration is a link to a file beside the socket, which a reboot takes: true, or false for what reads it from a container")
 	add(&o.cniBinDir, "cni-bin-dir", "folder", install.DefaultBinDir, "folder to install the CNI plugin in, from beside warrend (empty: it is not installed)")
 	add(&o.metrics, "metrics-bind-address", "address", "127.0.0.1:9586", "address:port of /metrics, /healthz and /readyz (empty: none)")
 	add(&o.logLevel, "log-level", "level", "info", "debug, info, warn or error")
@@ -99,11 +112,15 @@ func (o *Options) Complete(fs *pflag.FlagSet, lookup func(string) (string, bool)
 // Validate reads all flags. The error names every flag that is wrong, its value and what would be right.
 func (o *Options) Validate() (Config, error) {
 	var v validator
+	if agent.Mode(o.mode.value) == agent.PolicyOnly {
+		return o.policyOnly(&v)
+	}
 	config := Config{
 		Agent: agent.Config{
 			NodeName:           v.nodeName(o.nodeName.value),
 			Mode:               v.mode(o.mode.value),
 			PodLinks:           v.podLinks(o.podInterfaces.value, o.mode.value),
+			MigrateFrom:        v.oldLinks(o.migrateFrom.value),
 			Kubeconfig:         v.optionalPath("kubeconfig", o.kubeconfig.value),
 			WireGuard:          v.wireguard(o.wireguard.value),
 			Interface:          v.linkName(o.iface.value),
@@ -120,6 +137,7 @@ func (o *Options) Validate() (Config, error) {
 			Socket:             v.path("socket", o.socket.value),
 			TunnelSocket:       v.optionalPath("tunnel-socket", o.tunnelSocket.value),
 			CNIConfDir:         v.optionalPath("cni-conf-dir", o.cniConfDir.value),
+			CNIConfLink:        v.boolean("cni-conf-link", o.cniConfLink.value),
 			CNIBinDir:          v.optionalPath("cni-bin-dir", o.cniBinDir.value),
 			MetricsBindAddress: v.bindAddress(o.metrics.value),
 		},
@@ -128,6 +146,7 @@ func (o *Options) Validate() (Config, error) {
 	if config.Agent.Mode == agent.MeshOnly {
 		v.meshOnly(config.Agent)
 	}
+	v.others(config.Agent)
 	v.disjoint("service-cidr", config.Agent.ServiceCIDRs, config.Agent.ClusterCIDRs)
 	v.disjoint("nat-exclude", config.Agent.NATExclude, config.Agent.ClusterCIDRs)
 	return config, errors.Join(v.errs...)

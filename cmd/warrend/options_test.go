@@ -36,7 +36,7 @@ func TestDefaults(t *testing.T) {
 		ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("fd00:10:244::/48")},
 		BlockIdle:    10 * time.Minute,
 		Policy:       true,
-		StateDir:     "/var/lib/warren", Socket: "/run/warren/agent.sock", CNIConfDir: "/etc/cni/net.d", CNIBinDir: "/opt/cni/bin", MetricsBindAddress: "127.0.0.1:9586",
+		StateDir:     "/var/lib/warren", Socket: "/run/warren/agent.sock", CNIConfDir: "/etc/cni/net.d", CNIConfLink: true, CNIBinDir: "/opt/cni/bin", MetricsBindAddress: "127.0.0.1:9586",
 	}
 	if diff := cmp.Diff(want, got.Agent, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)
@@ -71,10 +71,15 @@ func TestMeshOnly(t *testing.T) {
 		args []string
 		says []string
 	}{
-		"another mode":         {[]string{"--mode=meshed"}, []string{`--mode "meshed": want full or mesh`}},
+		"another mode":         {[]string{"--mode=meshed"}, []string{`--mode "meshed": want full, mesh or policy`}},
 		"policy":               {[]string{"--policy=true"}, []string{`--policy "true": want false or nothing with --mode=mesh`}},
 		"pools":                {[]string{"--ipam=pools"}, []string{`--ipam "pools": want node-cidr with --mode=mesh`}},
-		"links of full":        {[]string{"--mode=full", "--pod-interfaces=cni0"}, []string{`--pod-interfaces "cni0": want nothing, or --mode=mesh`}},
+		"links of pools":       {[]string{"--mode=full", "--ipam=pools", "--pod-interfaces=cni0"}, []string{`--pod-interfaces "cni0": want nothing with --ipam=pools`}},
+		"our own links":        {[]string{"--mode=full", "--pod-interfaces=wr*"}, []string{`--pod-interfaces "wr*": want links that lead to pods`}},
+		"migrated, mesh":       {[]string{"--migrate-from=flannel.1"}, []string{`--migrate-from "flannel.1": want nothing, or --mode=full with --ipam=node-cidr`}},
+		"migrated, pools":      {[]string{"--mode=full", "--ipam=pools", "--migrate-from=flannel.1"}, []string{`--migrate-from "flannel.1": want nothing, or`}},
+		"migrated from us":     {[]string{"--mode=full", "--migrate-from=warren0,wrp0,lo,f*"}, []string{`"warren0": want a link to other nodes`, `"wrp0": want`, `"lo": want`, `"f*": want links' names`}},
+		"migrated from pods":   {[]string{"--mode=full", "--pod-interfaces=cni0", "--migrate-from=cni0"}, []string{`--migrate-from "cni0": want a link to other nodes`}},
 		"all links":            {[]string{"--pod-interfaces=*"}, []string{`--pod-interfaces "*": want links' names`}},
 		"one letter":           {[]string{"--pod-interfaces=e*"}, []string{`--pod-interfaces "e*": want`}},
 		"two stars":            {[]string{"--pod-interfaces=ve*h*"}, []string{`--pod-interfaces "ve*h*": want`}},
@@ -94,12 +99,45 @@ func TestMeshOnly(t *testing.T) {
 	}
 }
 
+func TestPolicyOnly(t *testing.T) {
+	env := map[string]string{"NODE_NAME": "n1", "WARREN_MODE": "policy", "WARREN_TUNNEL_SOCKET": ""}
+	got, err := parse(t, env, "--metrics-bind-address=")
+	want := agent.Config{
+		NodeName: "n1", Mode: agent.PolicyOnly, Policy: true,
+		StateDir: "/var/lib/warren", Socket: "/run/warren/agent.sock", CNIConfDir: "/etc/cni/net.d", CNIBinDir: "/opt/cni/bin",
+	}
+	if diff := cmp.Diff(want, got.Agent); err != nil || diff != "" {
+		t.Errorf("%v, config (-want +got):\n%s", err, diff)
+	}
+	env["WARREN_CLUSTER_CIDR"] = "10.1.0.0/16"
+	_, err = parse(t, env, "--listen-port=51820", "--policy=false", "--socket=s", "--log-level=loud")
+	const why = ": want nothing with --mode=policy: the network is another's, and Warren has no mesh, addresses or NAT there\n"
+	said := `  --listen-port "51820"` + why + `  --cluster-cidr "10.1.0.0/16"` + why + `  --policy "false": want true or nothing with --mode=policy
+  --socket "s": want an absolute path
+  --log-level "loud": want debug, info, warn or error`
+	if err == nil || err.Error() != said {
+		t.Errorf("error (-want +got):\n%s", cmp.Diff(said, err.Error()))
+	}
+	// Each flag is one of those, or used.
+	var o Options
+	fs := pflag.NewFlagSet("warrend", pflag.ContinueOnError)
+	o.AddFlags(fs)
+	used := []string{"node-name", "mode", "kubeconfig", "policy", "state-dir", "socket", "cni-conf-dir", "cni-bin-dir", "metrics-bind-address", "log-level", "log-format"}
+	fs.VisitAll(func(f *pflag.Flag) {
+		_, err := parse(t, map[string]string{"NODE_NAME": "n1"}, "--mode=policy", "--"+f.Name+"=x")
+		refused := err != nil && strings.Contains(err.Error(), "--"+f.Name+` "x": want nothing with --mode=policy`)
+		if refused == slices.Contains(used, f.Name) {
+			t.Errorf("--%s: %v", f.Name, err)
+		}
+	})
+}
+
 // TestEveryMistakeAtOnce is the whole text that a user sees.
 func TestEveryMistakeAtOnce(t *testing.T) {
 	_, err := parse(t, nil, "--wireguard=fast", "--interface=warren0123456789", "--listen-port=70000", "--mtu=900",
 		"--cluster-cidr=10.244.0.1/16,0.0.0.0/0,10.96.0.0/12", "--service-cidr=10.96.0.0/16,x",
 		"--nat-outgoing=no", "--nat-exclude=192.0.2.1/24,10.97.0.0/16", "--ipam=pool", "--block-idle=10", "--state-dir=lib",
-		"--kubeconfig=k", "--socket=s", "--cni-conf-dir=c", "--cni-bin-dir=b", "--metrics-bind-address=localhost:99999", "--log-level=loud", "--log-format=xml")
+		"--kubeconfig=k", "--socket=s", "--cni-conf-dir=c", "--cni-conf-link=no", "--cni-bin-dir=b", "--metrics-bind-address=localhost:99999", "--log-level=loud", "--log-format=xml")
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -120,6 +158,7 @@ func TestEveryMistakeAtOnce(t *testing.T) {
   --state-dir "lib": want an absolute path
   --socket "s": want an absolute path
   --cni-conf-dir "c": want an absolute path
+  --cni-conf-link "no": want true or false
   --cni-bin-dir "b": want an absolute path
   --metrics-bind-address "localhost:99999": want address:port, like 127.0.0.1:9586, [::1]:9586 or :9586, or nothing
   --log-level "loud": want debug, info, warn or error

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -77,10 +78,10 @@ func (n *Node) UseAgent(program string) {
 
 func (n *Node) agentArgs(kubeconfig string, more []string) []string {
 	o := n.lab.options
-	args := []string{
-		"--node-name", n.Name, "--kubeconfig", kubeconfig,
-		"--cluster-cidr", joinWith(o.PodCIDRs, ","), "--service-cidr", joinWith(o.ServiceCIDRs, ","),
-		"--wireguard", o.WireGuard, "--listen-port", strconv.Itoa(int(o.ListenPort)), "--metrics-bind-address", MetricsAddress,
+	args := []string{"--node-name", n.Name, "--kubeconfig", kubeconfig, "--metrics-bind-address", MetricsAddress}
+	if !slices.Contains(o.AgentArgs, "--mode=policy") { // to which these are no flags
+		args = append(args, "--cluster-cidr", joinWith(o.PodCIDRs, ","), "--service-cidr", joinWith(o.ServiceCIDRs, ","),
+			"--wireguard", o.WireGuard, "--listen-port", strconv.Itoa(int(o.ListenPort)))
 	}
 	return append(append(args, o.AgentArgs...), more...)
 }

@@ -20,6 +20,9 @@ import (
 // stateDir is the agent's state folder, each node's own.
 const stateDir = "/var/lib/warren"
 
+// pluginsDir is where CNI's reference plugins keep what they know, each node's own.
+const pluginsDir = "/var/lib/cni"
+
 // ready is the line by which init says that the lab can be built in its namespaces.
 const ready = "ready"
 
@@ -70,8 +73,10 @@ func prepare(labDir string) error {
 	if err := mountRun(labDir); err != nil {
 		return err
 	}
-	if err := makeMountPoint(stateDir); err != nil {
-		return fmt.Errorf("making %s: %w", stateDir, err)
+	for _, dir := range []string{stateDir, pluginsDir} {
+		if err := makeMountPoint(dir); err != nil {
+			return fmt.Errorf("making %s: %w", dir, err)
+		}
 	}
 	if err := unix.Sethostname([]byte(switchName)); err != nil {
 		return fmt.Errorf("setting the host name: %w", err)

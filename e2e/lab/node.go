@@ -141,6 +141,9 @@ func prepareNode(name, labDir, state string) error {
 	if err := bind(state, stateDir); err != nil {
 		return err
 	}
+	if err := mountTmpfs(pluginsDir); err != nil {
+		return err
+	}
 	const cni = "/etc/cni"
 	if info, err := os.Stat(cni); err == nil && info.IsDir() {
 		return mountTmpfs(cni)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"slices"
 
@@ -40,8 +41,8 @@ func (n *Node) AddPod(ctx context.Context, name string) (*Pod, error) {
 }
 
 // AddPodLike adds a pod as kubelet does: the Pod object is there first. Then it gets its network by the CNI configuration and plugin that the
-// node's agent has installed, which it waits for, and the object gets the pod's addresses. On a node that never had an agent the pod is
-// attached by hand. A pod that kubelet knows of, because it was there before a reboot or was removed while the API server was away, is started
+// node's agent has installed, which it waits for, and the object gets the pod's addresses. On a node that never had an agent or another's
+// configuration the pod is attached by hand. A pod that kubelet knows of, because it was there before a reboot or was removed while the API server was away, is started
 // anew with the object that it has.
 func (n *Node) AddPodLike(ctx context.Context, o PodOptions) (*Pod, error) {
 	return n.addPod(ctx, o.Name, o, n.attach)
@@ -58,7 +59,7 @@ func (n *Node) attach(ctx context.Context, p *Pod) error {
 	n.mu.Lock()
 	managed := n.agent != nil
 	n.mu.Unlock()
-	if !managed {
+	if _, err := n.conflist(); !managed && errors.Is(err, fs.ErrNotExist) {
 		return n.attachByHand(ctx, p)
 	}
 	return n.plugIn(ctx, p)
@@ -204,6 +205,16 @@ func (p *Pod) Remove() error {
 	if err != nil {
 		return fmt.Errorf("removing pod %s/%s: %w", n.Name, p.Name, err)
 	}
+	return nil
+}
+
+// Reconfigure has the pod's network taken away by the configuration that is the node's now, as containerd does.
+func (p *Pod) Reconfigure() error {
+	list, err := p.Node.conflist()
+	if err != nil {
+		return fmt.Errorf("reconfiguring pod %s/%s: %w", p.Node.Name, p.Name, err)
+	}
+	p.sandbox.list = list
 	return nil
 }
 

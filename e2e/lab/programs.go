@@ -19,6 +19,10 @@ import (
 // BinVariable names a folder with the lab's programs, so that nothing is built.
 const BinVariable = "WARREN_BIN"
 
+// BuildsVariable names a folder with programs that tests build otherwise, for where nothing can be built: a warrend in a file named after its version, and
+// others by their own names.
+const BuildsVariable = "WARREN_BUILDS"
+
 // findPrograms fills in where the programs and manifests are, and builds what is to be built.
 func (o *Options) findPrograms(ctx context.Context) error {
 	if o.Bin == "" {

@@ -88,13 +88,17 @@ func (n *Node) tryPlugIn(ctx context.Context, p *Pod) error {
 }
 
 // conflist is the first configuration by name, as runtimes take it: the one that the node's agent wrote, or another plugin's. It is
-// fs.ErrNotExist while there is none.
+// fs.ErrNotExist while there is none, or its link leads nowhere.
 func (n *Node) conflist() (*libcni.NetworkConfigList, error) {
 	files, err := filepath.Glob(filepath.Join(n.CNIConfDir(), "*.conflist"))
 	if err != nil || len(files) == 0 {
 		return nil, errors.Join(err, fs.ErrNotExist)
 	}
-	content, err := os.ReadFile(slices.Min(files))
+	var content []byte
+	err = n.Inside(func() (err error) { // it may be a link into the node's /run
+		content, err = os.ReadFile(slices.Min(files))
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,8 @@ type Stream struct {
 	mu     sync.Mutex // guards the rest
 	result StreamResult
 	seen   map[sequence]bool
-	last   time.Time // when the last one came back
+	sent   []time.Time // of each, when
+	last   time.Time   // when the last one came back
 }
 
 // StreamResult is what a stream has seen.
@@ -29,6 +30,8 @@ type StreamResult struct {
 	Sent, Received int
 	// Lost are those that did not come back, on whichever way they were lost; Duplicated came back more than once.
 	Lost, Duplicated int
+	// FirstLost and LastLost are when the first and the last of those were sent; zero where none was lost.
+	FirstLost, LastLost time.Time
 	// LongestGap is the longest time in which none came back, after the first one.
 	LongestGap time.Duration
 	// SendError is the last error of the sender's own kernel; what it refused counts as sent and lost.
@@ -37,6 +40,9 @@ type StreamResult struct {
 
 func (r StreamResult) String() string {
 	text := fmt.Sprintf("%d sent, %d lost, %d duplicated, longest gap %s", r.Sent, r.Lost, r.Duplicated, r.LongestGap.Round(time.Millisecond))
+	if r.Lost > 0 {
+		text += fmt.Sprintf(", lost from %s to %s", r.FirstLost.Format("15:04:05.000"), r.LastLost.Format("15:04:05.000"))
+	}
 	if r.SendError != nil {
 		text += ", sending: " + r.SendError.Error()
 	}
@@ -71,6 +77,7 @@ func (s *Stream) send(interval time.Duration, size int) {
 		s.mu.Lock()
 		putSequence(payload, sequence(s.result.Sent)) //nolint:gosec // not negative
 		s.result.Sent++
+		s.sent = append(s.sent, time.Now())
 		s.mu.Unlock()
 		if _, err := s.conn.Write(payload); err != nil {
 			s.mu.Lock()
@@ -141,6 +148,15 @@ func (s *Stream) Stop() StreamResult {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.result.Lost = s.result.Sent - s.result.Received
+	for number, at := range s.sent {
+		if s.seen[sequence(number)] {
+			continue
+		}
+		if s.result.FirstLost.IsZero() {
+			s.result.FirstLost = at
+		}
+		s.result.LastLost = at
+	}
 	if s.result.Received > 0 && s.result.Lost > 0 {
 		s.result.LongestGap = max(s.result.LongestGap, time.Since(s.last)-lastWait)
 	}

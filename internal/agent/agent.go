@@ -48,7 +48,9 @@ type Agent struct {
 	holdings holdings
 	// enforcement is of policy.
 	enforcement enforcement
-	podEvents   atomic.Pointer[kube.Recorder]
+	// theirs are, with PolicyOnly, the links of another plugin's pods.
+	theirs    theirs
+	podEvents atomic.Pointer[kube.Recorder]
 	// problem is what the last reconcile failed with.
 	problem problem
 
@@ -80,6 +82,8 @@ type Agent struct {
 	carries atomic.Bool
 	// underlayMTU is the last one known, in bytes. Only reconcile uses it.
 	underlayMTU int
+	// migration is from the network that was there before.
+	migration migration
 	// peersInUse are the last that the kernel took, and adopted their keys by node. Only reconcile uses them.
 	peersInUse []*mesh.Peer
 	adopted    map[string]identity.PublicKey
@@ -102,6 +106,9 @@ type Agent struct {
 func Run(ctx context.Context, config Config, logger *zap.Logger) error {
 	if err := checkCapabilities(config.Mode); err != nil {
 		return err
+	}
+	if config.Mode == PolicyOnly {
+		return runPolicyOnly(ctx, config, logger)
 	}
 	a, err := start(ctx, config, logger)
 	if err != nil {
@@ -168,6 +175,9 @@ func start(ctx context.Context, config Config, logger *zap.Logger) (*Agent, erro
 	if _, err = a.router.PodLinks(config.PodLinks, config.ClusterCIDRs); err != nil {
 		return nil, errors.Join(fmt.Errorf("nothing was started, because of --pod-interfaces: %w", err), a.close())
 	}
+	if err = a.checkMigration(); err != nil {
+		return nil, errors.Join(err, a.close())
+	}
 	if a.device, err = wg.New(wg.Options{
 		Mode: config.WireGuard, LogDir: filepath.Dir(config.Socket), Spawn: elsewhere(config.TunnelSocket), OnMessage: counted(&a.sent.wireguard, a.metrics.wireguardSent),
 	}); err != nil {
@@ -195,6 +205,7 @@ func (a *Agent) close() error {
 	if a.device != nil {
 		errs = append(errs, a.device.Close())
 	}
+	a.theirs.close()
 	errs = append(errs, a.residents.close(), a.enforcement.close())
 	return errors.Join(errs...)
 }
@@ -202,7 +213,8 @@ func (a *Agent) close() error {
 // failClosed makes sure that nothing can leave in clear, and that who tries is told at once, before the API server has said
 // anything: on a node that has just booted pods may start before the mesh does. A guard that is there already knows more,
 // and is kept; guarded says that there was one. Where there was none, but a mesh that works, the last good plan's costs that
-// no packet.
+// no packet. A node that is to be migrated for the first time has a network that works, in clear: it gets the guard with its first plan, which
+// knows whom that is to be left open for.
 func (a *Agent) failClosed(last *mesh.Plan) (guarded bool, err error) {
 	plan := mesh.Compute(mesh.Local{Interface: a.config.Interface, ClusterCIDRs: a.config.ClusterCIDRs, PodLinks: a.config.PodLinks}, nil).Plan
 	if last != nil {
@@ -212,7 +224,7 @@ func (a *Agent) failClosed(last *mesh.Plan) (guarded bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if !guarded {
+	if first := a.migrating() && last == nil && a.fresh(); !guarded && !first {
 		if err := a.setGuard(plan.Guard); err != nil && !errors.Is(err, guard.ErrOthers) {
 			return false, err
 		}
@@ -239,6 +251,7 @@ func (a *Agent) mesh(ctx context.Context) error {
 	}
 	a.events = recorder
 	a.podEvents.Store(recorder)
+	a.tellMigration()
 	ctx, stop := context.WithCancel(ctx)
 	a.nodes = a.kube.Watch(ctx, func() {
 		a.reconcileLoop.Trigger()
@@ -263,6 +276,7 @@ func (a *Agent) mesh(ctx context.Context) error {
 		group.Go(func() error { a.holdings.loop.Run(ctx); return nil })
 	}
 	group.Go(func() error { a.watchDevice(ctx); return nil })
+	group.Go(func() error { a.watchAnswers(ctx); return nil })
 	group.Go(func() error { return a.followClock(ctx) })
 	group.Go(func() error { a.publishLoop.Run(ctx); return nil })
 	group.Go(func() error { a.pathLoop.Run(ctx); return nil })

@@ -14,7 +14,7 @@ var needed = []struct {
 	// pods says that it is for pods that get their network of this agent.
 	pods bool
 }{
-	{unix.CAP_NET_ADMIN, "NET_ADMIN", "links, routes, nftables and WireGuard", false},
+	{unix.CAP_NET_ADMIN, "NET_ADMIN", "nftables, and links, routes and WireGuard of the mesh", false},
 	{unix.CAP_SYS_ADMIN, "SYS_ADMIN", "entering pods' network namespaces", true},
 }
 

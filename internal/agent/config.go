@@ -22,14 +22,19 @@ const (
 	Full Mode = "full"
 	// MeshOnly carries what the pods of another plugin send to other nodes.
 	MeshOnly Mode = "mesh"
+	// PolicyOnly polices what the pods of another plugin send, on a network that is not Warren's.
+	PolicyOnly Mode = "policy"
 )
 
 // Config is how one agent is to run. It has been validated.
 type Config struct {
 	NodeName string
 	Mode     Mode
-	// PodLinks are, with MeshOnly, the host's links that lead to pods, as mesh.Guard has them.
+	// PodLinks are the host's links that lead to another plugin's pods, as mesh.Guard has them: with MeshOnly to all, else to those that are
+	// there from before.
 	PodLinks []string
+	// MigrateFrom are the links of the network between nodes that Warren takes the place of; none where there is none, or not any more.
+	MigrateFrom []string
 	// Kubeconfig is a file; empty is in-cluster.
 	Kubeconfig string
 	WireGuard  wg.Mode
@@ -55,6 +60,8 @@ type Config struct {
 	Socket   string
 	// CNIConfDir and CNIBinDir are where the container runtime finds the CNI configuration and plugin; empty: nothing is put there.
 	CNIConfDir, CNIBinDir string
+	// CNIConfLink says that the configuration is to end with the machine: a node is not Ready after a reboot before its agent serves it.
+	CNIConfLink bool
 	// MetricsBindAddress is address:port; empty is none.
 	MetricsBindAddress string
 }

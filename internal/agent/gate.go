@@ -12,7 +12,7 @@ import (
 
 var (
 	// errOthersPods is why nothing can be said of leases with MeshOnly.
-	errOthersPods = errors.New("pods get their addresses from another plugin here (--mode=mesh)")
+	errOthersPods = errors.New("pods get their addresses from another plugin here (--mode=mesh or --mode=policy)")
 	errNoGuard    = errors.New("the guard is not in the kernel")
 )
 

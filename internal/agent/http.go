@@ -35,11 +35,16 @@ func (a *Agent) serveHTTP(ctx context.Context) error {
 }
 
 func (a *Agent) readyz(w http.ResponseWriter, _ *http.Request) {
-	switch problem := a.problem.String(); {
+	problem, waiting := a.problem.String(), "the mesh is not programmed yet: waiting for the API server"
+	if a.config.Mode == PolicyOnly {
+		problem, _ = a.policyProblem()
+		waiting = errNotPoliced.Error()
+	}
+	switch {
 	case problem != "":
 		http.Error(w, problem, http.StatusServiceUnavailable)
 	case !a.programmed.Load():
-		http.Error(w, "the mesh is not programmed yet: waiting for the API server", http.StatusServiceUnavailable)
+		http.Error(w, waiting, http.StatusServiceUnavailable)
 	default:
 		_, _ = w.Write([]byte("ok\n"))
 	}

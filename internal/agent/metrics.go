@@ -100,6 +100,7 @@ var (
 	peersDesc     = desc("warren_peers", "Peers in the plan.")
 	refusedDesc   = desc("warren_refused_claims", "Claims and grants that are not used.", "reason")
 	waitingDesc   = desc("warren_waiting_nodes", "Nodes without a published key, a pod CIDR or a NodeKey.")
+	inClearDesc   = desc("warren_in_clear_nodes", "Nodes to which pods' packets may leave in clear, since this node is migrated from another network.")
 	handshakeDesc = desc("warren_peer_last_handshake_seconds", "Age of the last handshake with a peer.", "node")
 	receiveDesc   = desc("warren_peer_receive_bytes_total", "Bytes received from a peer.", "node")
 	transmitDesc  = desc("warren_peer_transmit_bytes_total", "Bytes sent to a peer.", "node")
@@ -120,8 +121,8 @@ type kernelCollector struct{ agent *Agent }
 
 // Describe implements prometheus.Collector.
 func (c kernelCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{peersDesc, refusedDesc, waitingDesc, handshakeDesc, receiveDesc, transmitDesc, stoppedDesc,
-		stoppedNDesc, droppedDesc, upDesc, leasesDesc, poolDesc, policyHeldDesc, policyEvaluationsDesc} {
+	for _, d := range []*prometheus.Desc{peersDesc, refusedDesc, waitingDesc, inClearDesc, handshakeDesc, receiveDesc, transmitDesc, stoppedDesc,
+		stoppedNDesc, droppedDesc, upDesc, leasesDesc, poolDesc, policyHeldDesc, policyEvaluationsDesc, policedDesc, unpolicedDesc} {
 		ch <- d
 	}
 }
@@ -134,8 +135,13 @@ func (c kernelCollector) Collect(ch chan<- prometheus.Metric) {
 	count := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
 	}
-	c.collectResult(gauge)
 	c.collectPolicy(gauge, count)
+	if c.agent.config.Mode == PolicyOnly {
+		gauge(policedDesc, float64(c.agent.theirs.policed()))
+		gauge(unpolicedDesc, float64(len(c.agent.theirs.looseTexts())))
+		return
+	}
+	c.collectResult(gauge)
 	for _, use := range c.agent.poolUses() {
 		gauge(leasesDesc, float64(use.Leased), use.Prefix.String(), use.Pool)
 		gauge(poolDesc, float64(use.Size), use.Prefix.String(), use.Pool)
@@ -171,6 +177,7 @@ func (c kernelCollector) collectResult(gauge func(*prometheus.Desc, float64, ...
 	c.agent.mu.Unlock()
 	gauge(peersDesc, float64(peersOf(result.Plan)))
 	gauge(waitingDesc, float64(len(result.Waiting)))
+	gauge(inClearDesc, float64(len(result.InClear)))
 	refused := make(map[mesh.Reason]int)
 	for _, r := range result.Refusals {
 		refused[r.Reason]++

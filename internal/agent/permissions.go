@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/warren-mesh/warren/internal/kube"
+	"github.com/warren-mesh/warren/internal/loop"
 )
 
 // An agent that lacks permissions, or whose question was not answered, asks again after a while that doubles.
@@ -21,7 +22,7 @@ const (
 func (a *Agent) watchPermissions(ctx context.Context) {
 	var last, told []kube.Permission
 	for interval := permissionMin; ctx.Err() == nil; interval = min(2*interval, permissionMax) {
-		missing, err := a.kube.MissingPermissions(ctx, a.config.Policy)
+		missing, err := a.kube.MissingPermissions(ctx, a.config.Mode != PolicyOnly, a.config.Policy)
 		if err == nil && len(missing) == 0 {
 			a.lack(nil)
 			if len(told) > 0 {
@@ -37,7 +38,7 @@ func (a *Agent) watchPermissions(ctx context.Context) {
 				zap.Stringers("missing", missing))
 		}
 		last = missing
-		sleep(ctx, interval)
+		loop.Pause(ctx, interval)
 	}
 }
 
@@ -50,11 +51,4 @@ func (a *Agent) lack(missing []kube.Permission) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.lacking = words
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -46,6 +47,8 @@ type residents struct {
 	// listed is when the API server was last asked for the node's Pods, and relist asks for it again before its time. Only the loop uses listed.
 	listed time.Time
 	relist atomic.Bool
+	// provided says that there have been addresses to give.
+	provided atomic.Bool
 	// serving says that the runtime has been told of the plugin. Only the loop uses it.
 	serving bool
 
@@ -60,7 +63,7 @@ func (a *Agent) openPods() error {
 	r.loop = loop.New(a.tendPods, loop.Options{
 		Min: 5 * time.Millisecond, RetryMin: time.Second, RetryMax: pods.CollectInterval, Max: pods.CollectInterval, OnResult: a.tended,
 	})
-	if a.config.Mode == MeshOnly {
+	if a.config.Mode != Full {
 		r.broken = errOthersPods
 		return nil
 	}
@@ -87,6 +90,7 @@ func (a *Agent) openPods() error {
 	if a.config.Pools {
 		options.Source, options.Grow = a.podSource, a.grow
 	}
+	a.bridged(&options)
 	r.pods = pods.New(options)
 	return nil
 }
@@ -109,13 +113,26 @@ func (a *Agent) podNetwork() (pods.Network, error) {
 	return pods.Network{CIDRs: plan.Guard.Own, MTU: plan.Lanes[0].MTU}, nil
 }
 
+// provided says whether there are addresses to give to pods: with pools, not before the mesh carries a block of the node's.
+func (a *Agent) provided() bool {
+	if !a.config.Pools {
+		return true
+	}
+	own := a.Plan().Guard.Own
+	return slices.ContainsFunc(a.holdings.keeper.Held().Blocks, func(b ipam.Block) bool { return slices.Contains(own, b.CIDR) })
+}
+
 // carry is told that the mesh can carry what pods send.
 func (a *Agent) carry() {
 	first := !a.carries.Swap(true)
 	if a.config.Pools {
 		a.holdings.keeper.Carry(a.Plan().Guard.Own)
 	}
-	if network, err := a.podNetwork(); first || err == nil && network.MTU != int(a.residents.mtu.Swap(int64(network.MTU))) {
+	provided := !a.residents.provided.Load() && a.provided()
+	if provided {
+		a.residents.provided.Store(true)
+	}
+	if network, err := a.podNetwork(); first || provided || err == nil && network.MTU != int(a.residents.mtu.Swap(int64(network.MTU))) {
 		a.residents.loop.Trigger()
 	}
 }
@@ -125,19 +142,7 @@ func (a *Agent) Pods(ctx context.Context, command cni.Command, r cni.Request) ([
 	start := time.Now()
 	a.rush.begin()
 	defer a.rush.end()
-	call := a.gate
-	switch {
-	case a.config.Mode == MeshOnly:
-	case a.residents.broken == nil:
-		call = a.residents.pods.Call
-	default:
-		code := types.ErrTryAgainLater
-		if command == cni.Status {
-			code = types.ErrPluginNotAvailable
-		}
-		return nil, types.NewError(code, "pods get no network", a.residents.broken.Error())
-	}
-	result, err := call(ctx, command, r)
+	result, err := a.backend()(ctx, command, r)
 	a.metrics.called(string(command), time.Since(start), err)
 	log := a.logger.Debug
 	if err != nil && command != cni.Status {
@@ -146,6 +151,25 @@ func (a *Agent) Pods(ctx context.Context, command cni.Command, r cni.Request) ([
 	log("asked by the CNI plugin", zap.String("command", string(command)), zap.String("container", r.ContainerID),
 		zap.String("interface", r.Interface), zap.Duration("took", time.Since(start)), zap.Error(err))
 	return result, err
+}
+
+// backend is what answers the plugin.
+func (a *Agent) backend() func(context.Context, cni.Command, cni.Request) ([]byte, error) {
+	switch {
+	case a.config.Mode == MeshOnly:
+		return a.gate
+	case a.config.Mode == PolicyOnly:
+		return a.policyGate
+	case a.residents.broken == nil:
+		return a.residents.pods.Call
+	}
+	return func(_ context.Context, command cni.Command, _ cni.Request) ([]byte, error) {
+		code := types.ErrTryAgainLater
+		if command == cni.Status {
+			code = types.ErrPluginNotAvailable
+		}
+		return nil, types.NewError(code, "pods get no network", a.residents.broken.Error())
+	}
 }
 
 // poolUses are how the node's pod CIDRs or blocks are used; none while that is not known.
@@ -178,7 +202,7 @@ func (a *Agent) poolFull(full *ipam.FullError) {
 func (a *Agent) tendPods(ctx context.Context) error {
 	r := &a.residents
 	switch {
-	case a.config.Mode == MeshOnly:
+	case a.config.Mode != Full:
 		return a.installGate()
 	case r.broken != nil:
 		return r.broken
@@ -202,6 +226,11 @@ func (a *Agent) tendPods(ctx context.Context) error {
 		} else {
 			r.tuned = network.MTU
 		}
+	}
+	errs = append(errs, a.beside())
+	if !a.residents.provided.Load() {
+		a.logger.Debug("the runtime is not told of the plugin yet: no IPPool has given this node a block")
+		return errors.Join(errs...) // The reconcile that carries one triggers again.
 	}
 	return errors.Join(append(errs, a.install())...)
 }
@@ -237,15 +266,32 @@ func (a *Agent) install() error {
 		return err
 	}
 	if dir := a.config.CNIConfDir; dir != "" {
-		written, err := install.Conflist(dir, a.config.CNIBinDir, a.config.Socket)
-		if err != nil {
+		if err := a.installConflist(dir); err != nil {
 			return err
-		}
-		if written {
-			a.logger.Info("wrote the CNI configuration", zap.String("file", filepath.Join(dir, install.ConflistName)))
 		}
 	}
 	a.residents.serving = true
+	return nil
+}
+
+// installConflist writes the configuration so that it ends with the machine, unless there are others in the folder: a runtime that finds ours leading
+// nowhere may take one of those (CRI-O does), and start pods on another network.
+func (a *Agent) installConflist(dir string) error {
+	others, err := install.Others(dir)
+	if err != nil {
+		return err
+	}
+	link := a.config.CNIConfLink && len(others) == 0
+	written, err := install.Conflist(dir, a.config.CNIBinDir, a.config.Socket, link)
+	if err != nil {
+		return err
+	}
+	if written {
+		a.logger.Info("wrote the CNI configuration", zap.String("file", filepath.Join(dir, install.ConflistName)), zap.Bool("link", link))
+	}
+	if a.config.CNIConfLink && !link {
+		a.logger.Warn("there are other CNI configurations beside ours: after a reboot this node will be Ready before Warren serves it", zap.Strings("files", others))
+	}
 	return nil
 }
 

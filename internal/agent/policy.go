@@ -65,7 +65,7 @@ func (a *Agent) openPolicy(ctx context.Context) (err error) {
 	e.bonds.trigger = e.loop.Trigger
 	e.keep.open(a)
 	a.openTells(ctx)
-	if e.table, err = nft.New(nft.Options{OnTransaction: a.metrics.transacted, LogGroup: e.logGroup}); err != nil {
+	if e.table, err = nft.New(nft.Options{OnTransaction: a.metrics.transacted, LogGroup: e.logGroup, Theirs: a.config.Mode == PolicyOnly}); err != nil {
 		return err
 	}
 	return e.revocation.open(a)
@@ -90,10 +90,6 @@ func (a *Agent) restorePolicy() error {
 		}
 		return err
 	}
-	wired, err := a.wiredPods()
-	if err != nil {
-		return err
-	}
 	present, err := e.table.Present()
 	if err != nil {
 		return err
@@ -104,6 +100,10 @@ func (a *Agent) restorePolicy() error {
 		a.logger.Warn("the pods' rules on disk are not used; pods wait for the API server", zap.Error(err))
 	}
 	e.restored = rules
+	wired, err := a.wiredPods()
+	if err != nil {
+		return err
+	}
 	if present || never && wired > 0 {
 		return nil
 	}
@@ -147,13 +147,14 @@ func (a *Agent) police(ctx context.Context) error {
 }
 
 // enforce brings the kernel to what follows from all that has changed.
-func (a *Agent) enforce(context.Context) error {
+func (a *Agent) enforce(ctx context.Context) error {
 	e := &a.enforcement
 	objects := e.objects.Load()
 	synced := objects.Synced() // asked first: what is synced by now is among the changes
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	changes := objects.Changes()
+	a.noticeTheirs(ctx, objects, synced)
 	for i := range changes {
 		e.spoken = e.change(&changes[i]) || e.spoken
 	}
@@ -202,6 +203,9 @@ func (a *Agent) commit() error {
 	}
 	if !e.set || drift != (nft.Drift{}) {
 		e.revocation.all(rules)
+	}
+	if a.config.Mode == PolicyOnly {
+		a.programmed.Store(true) // which otherwise is the mesh's
 	}
 	e.set, e.due, e.held, e.restored = true, time.Now().Add(policyDue(elements(rules))), false, policy.Ruleset{}
 	e.bonds.hold(rules.Pods)

@@ -147,6 +147,16 @@ func (b *bonds) addresses(links []string) (out []netip.Addr) {
 	return out
 }
 
+// podBehind names the pod to which an interface leads; nothing where that is not known.
+func (b *bonds) podBehind(link string) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if l, known := b.locals[link]; known {
+		return l.String()
+	}
+	return ""
+}
+
 // release lets those go on whose rules are there.
 func (b *bonds) release() {
 	b.mu.Lock()
@@ -167,6 +177,9 @@ func same(b policy.Binding, l policy.Local) bool {
 
 // wiredPods makes the pods known that are there, and counts them.
 func (a *Agent) wiredPods() (count int, err error) {
+	if a.config.Mode == PolicyOnly {
+		return a.restoreTheirs(a.enforcement.restored)
+	}
 	wires, err := podnet.Wires()
 	if err != nil {
 		return 0, err

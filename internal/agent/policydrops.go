@@ -161,6 +161,9 @@ func (a *Agent) keepDrops(batch []drops.Record) {
 	named := make([]socket.Drop, 0, len(batch))
 	for _, r := range batch {
 		drop := dropOf(r, names, w)
+		if r.Reason == drops.BySource { // whose address it has is no matter
+			drop.Pod = e.bonds.podBehind(r.Interface)
+		}
 		e.metrics.drops.WithLabelValues("kept").Inc()
 		e.metrics.drops.WithLabelValues("lost").Add(float64(r.Missed))
 		a.logger.Debug("policy denied a packet", dropFields(drop)...)
@@ -189,6 +192,7 @@ func dropOf(r drops.Record, names map[netip.Addr]string, w policy.World) socket.
 		if r.Rule.Tier == policy.NetworkPolicyTier && r.Rule.Rule < 0 {
 			d.Reason, d.IsolatedBy = isolated, w.Isolating(subject, r.Direction)
 		}
+	case drops.BySource:
 	case drops.ByRevocation, drops.ByPast: // of which neither side is known
 		d.Direction = ""
 	}

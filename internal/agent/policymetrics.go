@@ -86,6 +86,8 @@ func (m *metrics) transacted(t nft.Transaction) {
 
 var (
 	policyHeldDesc        = desc("warren_policy_objects", "What policy is made of on this node.", "what")
+	policedDesc           = desc("warren_policy_pod_links", "With --mode=policy, links that lead to pods on which policy is enforced.")
+	unpolicedDesc         = desc("warren_policy_unenforced_pods", "With --mode=policy, pods of this node on which policy is not enforced, or not on all that they send.")
 	policyEvaluationsDesc = desc("warren_policy_selector_evaluations_total", "Times that labels were held against a selector.")
 )
 

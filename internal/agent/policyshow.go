@@ -28,7 +28,7 @@ func (a *Agent) ShowPolicy(pod string) (socket.PolicyOfPod, error) {
 	e.mu.Unlock()
 	out := socket.PolicyOfPod{Pod: pod, Node: a.config.NodeName, Local: len(bound.Pods) > 0, Policies: shown.String(), Behind: e.behind()}
 	if out.Local {
-		out.Kernel = nft.Options{LogGroup: e.logGroup}.DumpParts(bound)
+		out.Kernel = nft.Options{LogGroup: e.logGroup, Theirs: a.config.Mode == PolicyOnly}.DumpParts(bound)
 	}
 	return out, nil
 }

@@ -108,6 +108,8 @@ func reasonOf(d nft.Dropped) string {
 		return noRulesYet
 	case d.Revoked:
 		return string(drops.ByRevocation)
+	case d.Spoofed:
+		return string(drops.BySource)
 	}
 	return string(drops.ByRule)
 }

@@ -45,6 +45,9 @@ func (a *Agent) reconcile(_ context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := a.migrate(&local, snapshot.Nodes); err != nil {
+		return err
+	}
 	start := time.Now()
 	result := a.planner.Compute(local, snapshot.Nodes)
 	a.metrics.observe("compute", start, nil)
@@ -61,6 +64,7 @@ func (a *Agent) reconcile(_ context.Context) error {
 	a.carry()
 	a.keeper.keep(result.Plan)
 	a.adopt(result.Plan)
+	a.follow(result)
 	return nil
 }
 
@@ -113,11 +117,14 @@ func (a *Agent) changed(peers []*mesh.Peer) (before, now []*mesh.Peer) {
 // time without one.
 func (a *Agent) forget() {
 	routes := a.auditRoutes.Swap(false)
-	due := time.Since(a.audited) >= auditDue(a.peers())
-	if a.audit.Swap(false) || due {
+	asked := a.audit.Swap(false)
+	if asked {
+		a.device.Forget()
+	}
+	if asked || time.Since(a.audited) >= auditDue(a.peers()) {
 		a.audited = time.Now()
 		a.guard.Forget()
-		a.device.Forget()
+		a.device.Audit()
 		a.router.ForgetPaths()
 		a.repathed.Store(true)
 		routes = true
@@ -142,6 +149,7 @@ func (a *Agent) apply(plan mesh.Plan) error {
 		{part: "forwarding", sent: &a.sent.rtnetlink, do: func() error { return a.router.EnableForwarding(families(plan.Guard.Own)) }},
 		{part: "wireguard", sent: &a.sent.wireguard, do: func() error { return a.renew(lane.Peers) }},
 		{part: "wireguard", sent: &a.sent.wireguard, do: func() error { return a.device.Set(lane, key, wg.SetOptions{}) }},
+		{part: "filter", sent: &a.sent.rtnetlink, do: func() error { return a.loosen(lane.Name) }},
 		{part: "address", sent: &a.sent.rtnetlink, do: func() error { return a.router.SetAddresses(lane.Name, lane.Addresses, lane.MTU) }},
 		{part: "route", sent: &a.sent.rtnetlink, do: func() error { return a.router.Set(plan.Routes) }},
 		{part: "wireguard", sent: &a.sent.wireguard, do: func() error { return a.device.Set(lane, key, wg.SetOptions{Prune: true}) }},
@@ -167,7 +175,8 @@ func (a *Agent) setGuard(want mesh.Guard) error {
 	}
 	sound, misled := a.router.PodLinks(want.PodLinks, a.config.ClusterCIDRs)
 	want.PodLinks = sound
-	return errors.Join(a.guard.Set(want), misled)
+	old := a.soundOld(&want)
+	return errors.Join(a.guard.Set(want), misled, old)
 }
 
 // remember keeps what was found for the publisher, the socket and the metrics, and tells of refusals that began or ended.

@@ -35,6 +35,7 @@ func (a *Agent) lastPlan() *mesh.Plan {
 		plan.Lanes[0].MTU = a.config.MTU
 	}
 	plan.Guard.PodLinks = a.config.PodLinks
+	a.recall(&plan)
 	plan.Guard.NATExclude = a.config.NATExclude
 	if a.config.NoNAT {
 		plan.Guard.NATOff = plan.Guard.Own

@@ -15,6 +15,9 @@ var _ socket.Backend = (*Agent)(nil)
 
 // Status implements socket.Backend.
 func (a *Agent) Status() (socket.Status, error) {
+	if a.config.Mode == PolicyOnly {
+		return a.policyStatus(), nil
+	}
 	counters, err := a.guard.Counters()
 	if err != nil {
 		return socket.Status{}, fmt.Errorf("reading the guard's counters: %w", err)
@@ -28,6 +31,7 @@ func (a *Agent) Status() (socket.Status, error) {
 		Implementation: string(a.device.Implementation()), Interface: a.config.Interface, PublicKey: a.key.Public(),
 		ListenPort: a.config.ListenPort, PodCIDRs: a.result.Plan.Guard.Own, MeshAddresses: a.result.Plan.Guard.Mesh,
 		Waiting: a.result.Waiting, Refused: a.result.Refusals, Lacking: a.lacking,
+		MigrateFrom: a.config.MigrateFrom, InClear: a.result.InClear, InClearPackets: counters.InClear.Packets,
 		StoppedBytes: counters.Clear.Bytes, StoppedPackets: counters.Clear.Packets,
 	}
 	for _, lane := range a.result.Plan.Lanes {
@@ -45,6 +49,9 @@ func (a *Agent) Plan() mesh.Plan {
 
 // Peers implements socket.Backend: what WireGuard has now, with node names for keys.
 func (a *Agent) Peers() ([]socket.Peer, error) {
+	if a.device == nil {
+		return nil, errNoMesh
+	}
 	held, err := a.device.Peers()
 	if err != nil {
 		return nil, fmt.Errorf("reading the WireGuard device: %w", err)

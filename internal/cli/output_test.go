@@ -33,6 +33,31 @@ stopped from leaving in clear: 3 packets, 2.46 KiB
 	}
 }
 
+// TestStatusOfPolicyOnly names the pods on which policy is not enforced.
+func TestStatusOfPolicyOnly(t *testing.T) {
+	a := agent{status: socket.Status{
+		Node: "n1", Version: "v0.1.0", Ready: true, Mode: "policy", Policy: true, PolicedLinks: 3,
+		Unpoliced: []string{"x/a: bridge cni0 leads to 10.0.0.5"}, Lacking: []string{"list pods (policy)"},
+	}}
+	want := `node: n1
+  version: v0.1.0
+  ready: yes
+  mode: policy, on another network's pods
+policy is enforced on: 3 pods' links
+POLICY IS NOT ENFORCED on: 1 pods
+  x/a: bridge cni0 leads to 10.0.0.5
+not granted by the API server: list pods (policy)
+`
+	got, err := warren(t, "status", "--socket", serve(t, a))
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	a.status.Ready, a.status.Problem = false, "no nftables"
+	if _, err := warren(t, "status", "--socket", serve(t, a)); err == nil || !strings.Contains(err.Error(), "policy is not in the kernel: no nftables") {
+		t.Errorf("not ready: %v", err)
+	}
+}
+
 // TestStatusNotReady writes everything all the same, and fails.
 func TestStatusNotReady(t *testing.T) {
 	a := agent{status: socket.Status{

@@ -82,6 +82,8 @@ func dropText(d socket.Drop) string {
 		text += rule(*d.Rule, d.Direction)
 	case d.Reason == "past rule":
 		text += "a rule that has gone since"
+	case d.Reason == "spoofed source":
+		text += "it sent under an address that is not its own"
 	case d.Reason == "revoked":
 		text += "a change of policy ended the flow"
 	default:

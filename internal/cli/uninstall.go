@@ -28,15 +28,21 @@ import (
 
 func uninstallCommand(client func() *socket.Client) *cobra.Command {
 	var places places
+	var force bool
 	cmd := &cobra.Command{
 		Use:   "uninstall",
 		Short: "Remove all that Warren put on this node: pods lose their network, and the node its key",
 		Long: `uninstall removes Warren's routes, links (the WireGuard device and the pods' interfaces), its nftables tables, its accepts in
 the host's firewall, and its files. It finds them by their marks (route protocol 87, link aliases that begin with
-"warren.dev/", nftables comments) and names, so that nothing of anybody else is touched. Stop the agent first.`,
+"warren.dev/", nftables comments) and names, so that nothing of anybody else is touched. Stop the agent first.
+
+Where another network's configuration chains Warren's gate it refuses: without the plugin that network's pods could not start.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkStopped(cmd.Context(), client()); err != nil {
+				return err
+			}
+			if err := checkUnchained(places.cniConfDir); err != nil && !force {
 				return err
 			}
 			var err error
@@ -55,6 +61,7 @@ the host's firewall, and its files. It finds them by their marks (route protocol
 	cmd.Flags().StringVar(&places.cniBinDir, "cni-bin-dir", install.DefaultBinDir, "the folder of the CNI plugin")
 	cmd.Flags().StringSliceVar(&places.emptyFolders, "empty-folders", nil,
 		"folders to remove too if nothing is in them: a kubelet makes those that it mounts into the agent")
+	cmd.Flags().BoolVar(&force, "force", false, "uninstall also where another network's configuration chains the gate: its pods cannot start until it is taken out")
 	return cmd
 }
 
@@ -76,6 +83,16 @@ func checkStopped(ctx context.Context, client *socket.Client) error {
 	return fmt.Errorf("warrend may be running on this node and would put everything back; stop it first: %w", err)
 }
 
+// checkUnchained is an error where another network's pods need the plugin.
+func checkUnchained(confDir string) error {
+	files, err := install.Chaining(confDir)
+	if err == nil && len(files) > 0 {
+		err = fmt.Errorf("%s chains %s: no pod of that network could start without it; take {\"type\": %q, \"gate\": true} out of its plugins first, "+
+			"or give --force", strings.Join(files, ", "), cni.PluginName, cni.PluginName)
+	}
+	return err
+}
+
 // uninstall goes on after a failure, so that one thing that resists does not keep the rest. First the runtime is told that there is no
 // network for pods any more. The guard goes after the links: until then nothing can leave in clear.
 func uninstall(p places) (removed []string, err error) {
@@ -93,11 +110,11 @@ func uninstall(p places) (removed []string, err error) {
 		},
 		func() ([]string, error) {
 			return removeFiles(p.stateDir, "key", ".key-*.tmp", checkpoint.FileName, checkpoint.TempName,
-				checkpoint.SupplyName, checkpoint.SupplyTempName, checkpoint.PolicyName, checkpoint.PolicyTempName, clock.FileName, clock.TempName)
+				checkpoint.SupplyName, checkpoint.SupplyTempName, checkpoint.PolicyName, checkpoint.PolicyTempName, checkpoint.LinksName, checkpoint.LinksTempName, clock.FileName, clock.TempName)
 		},
 		func() ([]string, error) { return removeFiles(cni.TombstoneDir(p.socket), "*") },
 		func() ([]string, error) {
-			return removeFiles(runDir, name, name+".new", tunnels, tunnels+".new", filepath.Base(wg.LogPath("", "*")))
+			return removeFiles(runDir, name, name+".new", install.ConflistName, tunnels, tunnels+".new", filepath.Base(wg.LogPath("", "*")))
 		},
 		func() (removed []string, err error) {
 			for _, folder := range p.emptyFolders {

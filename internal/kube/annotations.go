@@ -13,7 +13,7 @@ const maxKeptBytes = 8192
 // readAnnotations are what we read of a Node's annotations: a claim's, and the operator's override.
 var readAnnotations = func() []string {
 	names := []string{mesh.AnnotationEndpointOverride}
-	for name := range (mesh.Claim{}).Annotations() {
+	for name := range (mesh.Claim{Migrating: true}).Annotations() { // all that there can be
 		names = append(names, name)
 	}
 	return names

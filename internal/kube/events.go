@@ -23,6 +23,8 @@ const (
 	enforcing   = "Enforce"
 	// reasonNotAsWritten is that of a policy of which something cannot be honoured.
 	reasonNotAsWritten = "NotAsWritten"
+	// reasonNotPoliced is that of a pod on which policy is not enforced.
+	reasonNotPoliced = "PolicyNotEnforced"
 	// maxActionBytes is the API's limit for an Event's action.
 	maxActionBytes = 128
 	// maxNoteBytes is the API's limit for an Event's note.
@@ -91,6 +93,12 @@ func (r *Recorder) Policy(p PolicyRef, field, note string) {
 		regarding.APIVersion = clusterPoliciesResource.GroupVersion().String()
 	}
 	r.recorder.Eventf(regarding, nil, string(Warning), reasonNotAsWritten, cutAction(enforcing+":"+field), "%s", cutNote(note))
+}
+
+// NotPoliced writes an Event, as Event does, about a Pod of the own node on which policy is not enforced.
+func (r *Recorder) NotPoliced(p PodHere, note string) {
+	regarding := &corev1.ObjectReference{APIVersion: "v1", Kind: string(PodKind), Namespace: p.Namespace, Name: p.Name, UID: types.UID(p.UID)}
+	r.recorder.Eventf(regarding, nil, string(Warning), reasonNotPoliced, enforcing, "%s", cutNote(note))
 }
 
 func (r *Recorder) write(t EventType, reason, action, note string, related runtime.Object) {

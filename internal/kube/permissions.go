@@ -34,10 +34,11 @@ var asked = []struct {
 	group, resources, verbs, purpose string
 	needed                           func(Needs) bool
 }{
-	{"", "nodes", "get list watch", "every node's grant and claim", always},
-	{"", "nodes", "patch", "the own node's claim", always},
-	{"", "nodes/status", "patch", "the own Node's condition NetworkUnavailable", always},
-	{"warren.dev", "nodekeys", "create get list update watch", "whose each public key is", always},
+	{"", "nodes", "get", "the own Node", func(n Needs) bool { return n.Mesh }},
+	{"", "nodes", "list watch", "every node's grant and claim, and policy", always},
+	{"", "nodes", "patch", "the own node's claim", func(n Needs) bool { return n.Mesh }},
+	{"", "nodes/status", "patch", "the own Node's condition NetworkUnavailable", func(n Needs) bool { return n.Mesh }},
+	{"warren.dev", "nodekeys", "create get list update watch", "whose each public key is", func(n Needs) bool { return n.Mesh }},
 	{"warren.dev", "ippools ipreservations", "list watch", "where addresses come from", func(n Needs) bool { return n.Pools }},
 	{"warren.dev", "ippools/status", "patch", "a pool's counters", func(n Needs) bool { return n.Pools }},
 	{"warren.dev", "ipblocks", "create delete get list update watch", "the node's blocks of addresses", func(n Needs) bool { return n.Pools }},
@@ -54,7 +55,7 @@ var asked = []struct {
 func always(Needs) bool { return true }
 
 // Needs are what of the API an agent uses by its flags.
-type Needs struct{ Policy, Pools, ServiceCIDRs bool }
+type Needs struct{ Mesh, Policy, Pools, ServiceCIDRs bool }
 
 // permissions are those that an agent needs.
 func (n Needs) permissions() (all []Permission) {
@@ -74,7 +75,7 @@ func (n Needs) permissions() (all []Permission) {
 // MissingPermissions are those that the API server says the agent does not have. One request asks for all rules; only what these do not grant is asked
 // for one by one, since authorizers other than RBAC need not tell their rules. An API server that has just started may know no roles yet. Where
 // somebody has taken from everybody the right to ask (system:basic-user), nothing is known to be missing.
-func (c *Client) MissingPermissions(ctx context.Context, policy bool) (missing []Permission, err error) {
+func (c *Client) MissingPermissions(ctx context.Context, mesh, policy bool) (missing []Permission, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	reviews := c.writes.AuthorizationV1()
@@ -86,7 +87,7 @@ func (c *Client) MissingPermissions(ctx context.Context, policy bool) (missing [
 	if err != nil {
 		return nil, fmt.Errorf("asking what the agent may do: %w", err)
 	}
-	for _, p := range (Needs{Policy: policy, Pools: c.pools, ServiceCIDRs: c.serviceCIDRs}).permissions() {
+	for _, p := range (Needs{Mesh: mesh, Policy: policy, Pools: c.pools, ServiceCIDRs: c.serviceCIDRs}).permissions() {
 		if slices.ContainsFunc(rules.Status.ResourceRules, p.grantedBy) {
 			continue
 		}

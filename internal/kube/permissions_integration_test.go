@@ -34,7 +34,7 @@ func (s *server) testPermissions(t *testing.T) {
 		var got []Permission
 		for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 			var err error
-			if got, err = client.MissingPermissions(t.Context(), true); err != nil {
+			if got, err = client.MissingPermissions(t.Context(), true, true); err != nil {
 				t.Fatal(err)
 			}
 			for i := range got {
@@ -47,7 +47,7 @@ func (s *server) testPermissions(t *testing.T) {
 		t.Errorf("missing: %v, want %s", got, want)
 	}
 	missing("[]")
-	for _, p := range (Needs{Policy: true, Pools: true, ServiceCIDRs: true}).permissions() {
+	for _, p := range (Needs{Mesh: true, Policy: true, Pools: true, ServiceCIDRs: true}).permissions() {
 		p.For = ""
 		set(without(whole.Rules, p))
 		missing(fmt.Sprint([]Permission{p}))

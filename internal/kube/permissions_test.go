@@ -37,13 +37,17 @@ func permissionsOf(t *testing.T, file string) (lines []string) {
 
 // TestPermissions: the agent asks for what the manifests grant, no more and no less.
 func TestPermissions(t *testing.T) {
-	var ours []string
-	for _, p := range (Needs{Policy: true, Pools: true, ServiceCIDRs: true}).permissions() {
-		p.For = ""
-		ours = append(ours, p.String())
-	}
-	slices.Sort(ours)
-	if diff := cmp.Diff(permissionsOf(t, "../../manifests/base/rbac.yaml"), ours); diff != "" {
-		t.Errorf("-manifests/base/rbac.yaml +asked:\n%s", diff)
+	for file, needs := range map[string]Needs{
+		"base/rbac.yaml": {Mesh: true, Policy: true, Pools: true, ServiceCIDRs: true}, "overlays/policy-only/rbac.yaml": {Policy: true},
+	} {
+		var ours []string
+		for _, p := range needs.permissions() {
+			p.For = ""
+			ours = append(ours, p.String())
+		}
+		slices.Sort(ours)
+		if diff := cmp.Diff(permissionsOf(t, "../../manifests/"+file), ours); diff != "" {
+			t.Errorf("-manifests/%s +asked:\n%s", file, diff)
+		}
 	}
 }

@@ -52,6 +52,7 @@ type Policies struct {
 	nodes         *labelledNodes
 	policies      *heard[*networkingv1.NetworkPolicy]
 	clusterPolicy *heard[clusterPolicy]
+	here          podsHere
 
 	watches []*watch
 	// optional is that of ClusterNetworkPolicies, whose kind need not be served, and labelled are those of what is known of Nodes, which begin
@@ -81,7 +82,7 @@ func (c *Client) WatchPolicies(ctx context.Context, changed func()) *Policies {
 	p := newPolicies()
 	p.failure = &c.readFailure
 	p.watches = []*watch{
-		newWatch("Pods", c.listPods(), &seenPod{}, newMirror(changed, p.setPod, p.pods.remove)),
+		newWatch("Pods", c.listPods(), &seenPod{}, newMirror(changed, p.setPod, p.removePod)),
 		newWatch("Namespaces", c.listNamespaces(), &metav1.PartialObjectMetadata{}, newMirror(changed, p.setNamespace, p.namespaces.remove)),
 		newWatch("NetworkPolicies", c.listNetworkPolicies(), &networkingv1.NetworkPolicy{}, newMirror(changed, p.setPolicy, p.policies.remove)),
 	}
@@ -194,10 +195,16 @@ func (p *Policies) Ref(kind PolicyKind, namespace, name string) PolicyRef {
 }
 
 func (p *Policies) setPod(o *seenPod) bool {
+	p.here.set(o)
 	if !o.ended {
 		return p.pods.set(keyOf(o), o.pod)
 	}
 	return p.pods.remove(keyOf(o))
+}
+
+func (p *Policies) removePod(key string) bool {
+	p.here.remove(key)
+	return p.pods.remove(key)
 }
 
 func (p *Policies) setNamespace(o *metav1.PartialObjectMetadata) bool {

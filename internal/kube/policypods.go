@@ -18,11 +18,13 @@ import (
 // seenPod is what is kept of one Pod.
 type seenPod struct {
 	metav1.TypeMeta
-	// ObjectMeta has the name, the namespace and the resource version, and nothing else.
+	// ObjectMeta has the name, the namespace and the resource version, and nothing else but what here says.
 	metav1.ObjectMeta
 	pod policy.Pod
 	// ended says that it will not run any more.
 	ended bool
+	// here says that it is on the own node, and UID is known then.
+	here bool
 }
 
 // DeepCopyObject implements runtime.Object. What a seenPod refers to is never changed.
@@ -38,7 +40,16 @@ func (c *Client) listPods() *steady {
 		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodFailed)),
 	)
 	lists := cache.NewListWatchFromClient(c.reads.CoreV1().RESTClient(), podsResource.Resource, metav1.NamespaceAll, running)
-	return c.steady(strain(lists, func(o runtime.Object) runtime.Object { return seePod(o) }), podsResource)
+	return c.steady(strain(lists, func(o runtime.Object) runtime.Object { return c.seePod(o) }), podsResource)
+}
+
+// seePod is one that knows which pods are on the own node.
+func (c *Client) seePod(o runtime.Object) *seenPod {
+	seen := seePod(o)
+	if p, ok := o.(*corev1.Pod); ok && p.Spec.NodeName == c.node {
+		seen.here, seen.UID = true, p.UID
+	}
+	return seen
 }
 
 // seePod never fails: an address that cannot be read is none.

@@ -72,7 +72,7 @@ func (r *Runner) Run(ctx context.Context) {
 		if r.options.MinNow != nil {
 			r.options.Min = r.options.MinNow()
 		}
-		pause(ctx, r.options.Min-time.Since(start))
+		Pause(ctx, r.options.Min-time.Since(start))
 	}
 }
 
@@ -91,7 +91,8 @@ func (r *Runner) wait(ctx context.Context, limit time.Duration) {
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) {
+// Pause waits for so long, or until ctx ends.
+func Pause(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -15,6 +14,7 @@ import (
 	"github.com/warren-mesh/warren/internal/cni"
 	"github.com/warren-mesh/warren/internal/podnet"
 	"github.com/warren-mesh/warren/ipam"
+	"github.com/warren-mesh/warren/ipam/journal"
 )
 
 // finding is by what a lease was found to be without a pod.
@@ -165,7 +165,7 @@ func (p *Pods) clear(k ipam.Key, f finding) {
 // may not see the namespace's path, and somebody may have removed the wire of a pod that lives. Its wire's lock is held.
 func (p *Pods) gone(lease ipam.Lease) (bool, error) {
 	if lease.HostLocal != "" {
-		return forgotten(lease), nil
+		return !journal.HeldHostLocal(lease), nil
 	}
 	if cni.IsNetNS(lease.NetNS) {
 		return false, nil
@@ -181,16 +181,6 @@ func (p *Pods) wired(lease ipam.Lease) (bool, error) {
 	}
 	namespace, name := wiredAs(lease.Request)
 	return podnet.Wired(namespace, name, lease.Interface)
-}
-
-// forgotten says whether host-local has given up all of a lease that was its own.
-func forgotten(lease ipam.Lease) bool {
-	for _, a := range lease.Addresses {
-		if _, err := os.Lstat(filepath.Join(lease.HostLocal, a.String())); !errors.Is(err, fs.ErrNotExist) {
-			return false
-		}
-	}
-	return true
 }
 
 // CollectTombstones does what the plugin was asked for while the agent was away.

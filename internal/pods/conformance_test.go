@@ -167,7 +167,8 @@ func TestGC(t *testing.T) {
 	n.empty(t)
 }
 
-// TestTheAgentIsAway: an ADD is to be tried again, a DEL is done, as far as it can be, and the agent does the rest.
+// TestTheAgentIsAway: an ADD waits a little for the next agent, and is then to be tried again; a DEL is done, as far as it can be, and the agent does the
+// rest.
 func TestTheAgentIsAway(t *testing.T) {
 	n := newNode(t, cidr4)
 	n.start(t, -1, 0)
@@ -194,8 +195,17 @@ func TestTheAgentIsAway(t *testing.T) {
 	if leases := n.leases(t); len(leases) != 1 {
 		t.Errorf("leases: %v", leases)
 	}
+	waiting := make(chan error)
+	go func() { waiting <- n.add(late) }()
+	time.Sleep(200 * time.Millisecond) // so that the plugin finds nobody
 	n.start(t, -1, 0)
 	n.ready(t)
+	if err := <-waiting; err != nil {
+		t.Errorf("ADD just before the agent's start: %v", err)
+	}
+	if err := n.del(late); err != nil {
+		t.Error(err)
+	}
 	n.empty(t)
 }
 

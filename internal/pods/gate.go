@@ -50,10 +50,12 @@ func (g Gate) Call(command cni.Command, r cni.Request) ([]byte, error) {
 	return nil, fmt.Errorf("unknown command %q", command)
 }
 
+var errNoPrevious = types.NewError(types.ErrInvalidNetworkConfig, "a gate needs the result of the plugin before it, and there is no prevResult",
+	"want warren-cni behind the plugin that gives pods their network")
+
 func (g Gate) add(c call) ([]byte, error) {
 	if c.conf.PrevResult == nil {
-		return nil, types.NewError(types.ErrInvalidNetworkConfig, "a gate needs the result of the plugin before it, and there is no prevResult",
-			"want warren-cni behind the plugin that gives pods their network")
+		return nil, errNoPrevious
 	}
 	whole, err := types100.NewResultFromResult(c.conf.PrevResult)
 	if err != nil {

@@ -2,10 +2,10 @@ package pods
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -29,7 +29,7 @@ func TestBadInput(t *testing.T) {
 		config  = types.ErrInvalidNetworkConfig
 		netns   = types.ErrInvalidNetNS
 	)
-	for name, tt := range map[string]struct {
+	calls := map[string]struct {
 		command string
 		set     string // of the environment
 		stdin   string
@@ -87,13 +87,15 @@ func TestBadInput(t *testing.T) {
 		"the mesh address":              {"ADD", "", asks(`"ips": ["10.244.3.1/24"]`), config},
 		"addresses that are a number":   {"ADD", "", asks(`"ips": 7`), decode},
 		"CHECK without previous result": {"CHECK", "", "", types.ErrUnknownContainer},
-	} {
-		for _, running := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, agent %v", name, running), func(t *testing.T) {
-				if n.kill(); running {
-					n.start(t, -1, 0)
-					n.ready(t)
-				}
+	}
+	for _, running := range []bool{false, true} {
+		if n.kill(); running {
+			n.start(t, -1, 0)
+			n.ready(t)
+		}
+		var all sync.WaitGroup // at once: an ADD waits for an agent
+		for name, tt := range calls {
+			all.Go(func() {
 				cmd := n.command(t.Context(), tt.command, s)
 				if tt.set != "" {
 					cmd.Env = append(cmd.Env, tt.set)
@@ -105,10 +107,11 @@ func TestBadInput(t *testing.T) {
 				var e *types.Error
 				later := !running && errors.As(err, &e) && e.Code == types.ErrTryAgainLater // what only the agent looks at
 				if !errors.As(err, &e) || e.Code != tt.code && !later {
-					t.Errorf("%v, want code %d", err, tt.code)
+					t.Errorf("%s, agent %v: %v, want code %d", name, running, err, tt.code)
 				}
 			})
 		}
+		all.Wait()
 	}
 	if w := wires(t); len(w) != 0 {
 		t.Errorf("wires: %s", w)

@@ -16,6 +16,9 @@ const turns = 5
 // lease takes the lease of a pod, and more for the node to hand out where nothing is free. It says whether the lease is a new one.
 func (p *Pods) lease(ctx context.Context, c call, network Network) (ipam.Lease, bool, error) {
 	source, err := p.source(ctx, c, network)
+	if err == nil {
+		err = p.importOthers()
+	}
 	if err != nil {
 		return ipam.Lease{}, false, coded(err)
 	}

@@ -58,6 +58,10 @@ type Options struct {
 	Source func(context.Context, ipam.Pod) (ipam.Source, error)
 	// Grow gets the node more of what an offer had nothing free in; nil: there is never more. ipam.ErrLater: it may be had later.
 	Grow func(context.Context, ipam.Offer) error
+	// Others gives the leases of another plugin, which may hand out addresses of the same CIDRs while it goes; nil: there is none.
+	Others func() ([]ipam.Lease, error)
+	// Beside makes what is leased known to pods that another plugin has on a bridge; nil: there are none.
+	Beside func() error
 	// OnFull is told when no address is free. It must not wait.
 	OnFull func(*ipam.FullError)
 	// OnStep, where it is set, is told before each step that changes something: tests break off there.
@@ -73,9 +77,13 @@ type Pods struct {
 	// sweeping says that what was retired is about to be removed.
 	sweeping atomic.Bool
 
-	mu sync.Mutex // guards suspects
+	importing sync.Mutex // held from when another plugin's leases are read until ours are the same
+
+	mu sync.Mutex // guards all below
 	// suspects are leases that one observation found to be without a pod, and when: the next takes them.
 	suspects map[suspicion]time.Time
+	// void are leases of another plugin that ended here, and of which its files could not be removed.
+	void map[ipam.Key]bool
 }
 
 // New is the pods of a node, whose leases are open.
@@ -89,7 +97,7 @@ func New(options Options) *Pods {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	return &Pods{options: options, suspects: map[suspicion]time.Time{}}
+	return &Pods{options: options, suspects: map[suspicion]time.Time{}, void: map[ipam.Key]bool{}}
 }
 
 // Call answers the plugin. An error with a code of the specification is a *types.Error.
@@ -100,7 +108,7 @@ func (p *Pods) Call(ctx context.Context, command cni.Command, r cni.Request) ([]
 	}
 	if c.gate && (command == cni.Add || command == cni.Status) {
 		return nil, types.NewError(types.ErrInvalidNetworkConfig, `"gate" is true, and the agent gives pods their network itself`,
-			"want warren-cni as a gate where warrend runs with --mode=mesh only")
+			"want warren-cni as a gate where warrend runs with --mode=mesh or --mode=policy only")
 	}
 	switch command {
 	case cni.Add:
@@ -183,6 +191,9 @@ func (p *Pods) wire(ctx context.Context, lease ipam.Lease, network Network, mac 
 		return p.options.Guard.AddPod(wired.HostLink, wired.PodMAC)
 	})
 	others.Go(func() error { return p.bind(group, lease, wired.HostLink) })
+	if p.options.Beside != nil {
+		others.Go(p.options.Beside)
+	}
 	_, err := podnet.Attach(s)
 	attached := err == nil
 	if !attached {
@@ -226,9 +237,13 @@ func (p *Pods) spec(lease ipam.Lease, mtu int) podnet.Spec {
 
 // del takes wire and lease. What is not there is no error.
 func (p *Pods) del(c call) error {
+	_ = p.importOthers() // What cannot be read then is no reason to keep a pod from its end.
 	lease, ok := p.options.Leases.Lease(c.Key)
 	if !ok {
 		lease = ipam.Lease{Request: c.Request}
+	}
+	if err := p.unplug(lease, c.NetNS); err != nil {
+		return err
 	}
 	return p.remove(lease, func() (bool, error) { return true, nil })
 }
@@ -239,7 +254,7 @@ func (p *Pods) check(c call) error {
 	if !ok {
 		return types.NewError(types.ErrUnknownContainer, fmt.Sprintf("container %s has no lease for %s", c.ContainerID, c.Interface), "")
 	}
-	if err := c.names(lease.Addresses); err != nil {
+	if err := c.names(lease.Addresses); err != nil || lease.HostLocal != "" {
 		return err
 	}
 	lease.NetNS = c.NetNS

@@ -133,7 +133,7 @@ type Drop struct {
 	// Pod is whose side it was, and Interface the host's end of its link.
 	Pod       string `json:"pod,omitempty"`
 	Interface string `json:"interface"`
-	// Reason is "rule", "isolated" (no rule of the policies in IsolatedBy matches), "no rules yet", "revoked" or "past rule".
+	// Reason is "rule", "isolated" (no rule of the policies in IsolatedBy matches), "no rules yet", "revoked", "spoofed source" or "past rule".
 	Reason     string   `json:"reason"`
 	Rule       *Rule    `json:"rule,omitempty"`
 	IsolatedBy []string `json:"isolatedBy,omitempty"`

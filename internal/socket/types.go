@@ -16,18 +16,28 @@ const DefaultPath = "/run/warren/agent.sock"
 type Status struct {
 	Node    string `json:"node"`
 	Version string `json:"version"`
-	// Mode is warrend's --mode. With "mesh", PodInterfaces are the links of the other plugin's pods.
+	// Mode is warrend's --mode. PodInterfaces are the links of another plugin's pods, and MigrateFrom those of the network between nodes that
+	// Warren takes the place of.
 	Mode          string   `json:"mode"`
 	PodInterfaces []string `json:"podInterfaces,omitempty"`
+	MigrateFrom   []string `json:"migrateFrom,omitempty"`
+	// InClear are, while there is such a network, the nodes to which packets may leave in clear, and InClearPackets counts those that did, and
+	// those that came in.
+	InClear        []string `json:"inClear,omitempty"`
+	InClearPackets uint64   `json:"inClearPackets,omitempty"`
 	// Policy says that policies are enforced.
 	Policy bool `json:"policy"`
+	// With mode "policy", PolicedLinks is how many links lead to pods on which policy is enforced, and Unpoliced are the pods on which it is not, and
+	// why, as "namespace/name: why".
+	PolicedLinks int      `json:"policedLinks,omitempty"`
+	Unpoliced    []string `json:"unpoliced,omitempty"`
 	// Ready says whether the mesh is programmed; Problem is the last failure where it is not.
 	Ready   bool   `json:"ready"`
 	Problem string `json:"problem,omitempty"`
 	// Implementation is "kernel" or "userspace".
 	Implementation string             `json:"implementation"`
 	Interface      string             `json:"interface"`
-	PublicKey      identity.PublicKey `json:"publicKey"`
+	PublicKey      identity.PublicKey `json:"publicKey,omitzero"`
 	ListenPort     uint16             `json:"listenPort"`
 	MTU            int                `json:"mtu"`
 	PodCIDRs       []netip.Prefix     `json:"podCIDRs"`

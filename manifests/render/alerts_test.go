@@ -61,6 +61,7 @@ var situations = map[string]struct{ want, fires, quiet string }{
 		warren_leases{instance="n1",prefix="10.64.0.64/26",pool="a"} 0x60
 		warren_pool_size{instance="n1",prefix="10.64.0.64/26",pool="a"} 61x60`},
 	"WarrenPolicyNotEnforced": {`instance="n1"`, `warren_policy_transaction_failures_total{instance="n1"} 0+1x60`, `warren_policy_transaction_failures_total{instance="n1"} 4x60`},
+	"WarrenPodsNotPoliced":    {`instance="n1"`, `warren_policy_unenforced_pods{instance="n1"} 2x60`, `warren_policy_unenforced_pods{instance="n1"} 0x60`},
 	"WarrenPolicySlow": {`instance="n1"`,
 		`warren_policy_event_seconds_bucket{instance="n1",kind="Pod",le="0.1"} 0+1x60
 		warren_policy_event_seconds_bucket{instance="n1",kind="Pod",le="13.1"} 0+9x60

@@ -30,6 +30,7 @@ var charts = map[string]values{
 	"overlays/pools":             {"ipam": "pools"},
 	"overlays/kernel-only":       {"wireguard": "kernel"},
 	"overlays/mesh-only":         {"mode": "mesh"},
+	"overlays/policy-only":       {"mode": "policy"},
 	"render/testdata/monitoring": {"monitoring": values{"expose": true, "podMonitor": true, "rules": true, "dashboard": true}},
 }
 
@@ -70,7 +71,7 @@ func rendered(t *testing.T, folder string) map[string]values {
 func TestEveryValue(t *testing.T) {
 	text, err := template(values{
 		"image": values{"repository": "registry.example:5000/w", "tag": "v1"}, "clusterCIDR": []any{"10.1.0.0/16"}, "serviceCIDR": []any{"10.96.0.0/12"},
-		"wireguard": "userspace", "listenPort": 4500, "mtu": 1400, "ipam": "pools", "policy": false, "natOutgoing": false,
+		"wireguard": "userspace", "listenPort": 4500, "mtu": 1400, "ipam": "pools", "policy": false, "natOutgoing": false, "cniConfLink": false,
 		"natExclude": []any{"192.0.2.0/24", "2001:db8::/32"}, "logLevel": "debug", "maxUnavailable": 3,
 		"requests": values{"agent": values{"cpu": "1", "memory": "1Gi"}},
 	}, namespace)
@@ -86,7 +87,7 @@ func TestEveryValue(t *testing.T) {
 	want := values{
 		"NODE_NAME": nil, "WARREN_CLUSTER_CIDR": "10.1.0.0/16", "WARREN_SERVICE_CIDR": "10.96.0.0/12", "WARREN_WIREGUARD": "userspace",
 		"WARREN_LISTEN_PORT": "4500", "WARREN_MTU": "1400", "WARREN_IPAM": "pools", "WARREN_POLICY": "false",
-		"WARREN_NAT_OUTGOING": "false", "WARREN_NAT_EXCLUDE": "192.0.2.0/24,2001:db8::/32", "WARREN_LOG_LEVEL": "debug",
+		"WARREN_NAT_OUTGOING": "false", "WARREN_CNI_CONF_LINK": "false", "WARREN_NAT_EXCLUDE": "192.0.2.0/24,2001:db8::/32", "WARREN_LOG_LEVEL": "debug",
 		"WARREN_TUNNEL_SOCKET": "/run/warren/tunnel.sock",
 	}
 	if diff := gocmp.Diff(want, got); diff != "" {
@@ -111,6 +112,19 @@ func TestPodInterfaces(t *testing.T) {
 	}
 }
 
+// TestMigration: the agents are told of both, and may take away what host-local left of pods that they delete.
+func TestMigration(t *testing.T) {
+	text, err := template(values{"migrateFrom": []any{"flannel.1", "flannel-v6.1"}, "podInterfaces": []any{"cni0"}}, namespace)
+	for _, want := range []string{
+		"- name: WARREN_POD_INTERFACES\n          value: \"cni0\"\n", "- name: WARREN_MIGRATE_FROM\n          value: \"flannel.1,flannel-v6.1\"\n",
+		"mountPath: /var/lib/cni\n          readOnly: false\n",
+	} {
+		if err != nil || !strings.Contains(text, want) {
+			t.Errorf("%v, want %q in:\n%s", err, want, text)
+		}
+	}
+}
+
 // TestBadValues: a bad value is refused by its name, before anything is rendered.
 func TestBadValues(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -127,8 +141,17 @@ func TestBadValues(t *testing.T) {
 		"a port too large":     {values{"listenPort": 70000}, "listenPort"},
 		"a port of words":      {values{"listenPort": "51820"}, "listenPort"},
 		"an MTU too small":     {values{"mtu": 900}, "mtu"},
-		"another mode":         {values{"mode": "policy"}, "mode"},
-		"links of full":        {values{"podInterfaces": []any{"cni0"}}, "podInterfaces"},
+		"another mode":         {values{"mode": "policing"}, "mode"},
+		"no policy, only":      {values{"mode": "policy", "policy": false}, "policy"},
+		"policy with pools":    {values{"mode": "policy", "ipam": "pools"}, "ipam"},
+		"policy with a port":   {values{"mode": "policy", "listenPort": 4500}, "listenPort"},
+		"policy with NAT":      {values{"mode": "policy", "natExclude": []any{"192.0.2.0/24"}}, "natExclude"},
+		"policy with links":    {values{"mode": "policy", "podInterfaces": []any{"cni0"}}, "podInterfaces"},
+		"policy migrated":      {values{"mode": "policy", "migrateFrom": []any{"flannel.1"}}, "migrateFrom"},
+		"links of pools":       {values{"ipam": "pools", "podInterfaces": []any{"cni0"}}, "podInterfaces"},
+		"a mesh migrated":      {values{"mode": "mesh", "migrateFrom": []any{"flannel.1"}}, "migrateFrom"},
+		"pools migrated":       {values{"ipam": "pools", "migrateFrom": []any{"flannel.1"}}, "migrateFrom"},
+		"from all links":       {values{"migrateFrom": []any{"flannel*"}}, "migrateFrom"},
 		"all links":            {values{"mode": "mesh", "podInterfaces": []any{"*"}}, "podInterfaces"},
 		"a mesh with pools":    {values{"mode": "mesh", "ipam": "pools"}, "ipam"},
 		"another IPAM":         {values{"ipam": "pool"}, "ipam"},

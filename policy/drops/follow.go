@@ -20,6 +20,8 @@ type Source interface {
 	Denied(prefix string) (d policy.Direction, id policy.RuleID, ok bool)
 	// Settled says whether a prefix is that of a pod without rules, and of which side, or of a revoked flow.
 	Settled(prefix string) (unbound, revoked bool, d policy.Direction)
+	// Spoofed says whether it is that of a pod that sends under an address that is not its own.
+	Spoofed(prefix string) bool
 }
 
 // snap is how much of a packet is read, in bytes: its headers.
@@ -137,6 +139,8 @@ func record(a nflog.Attribute, source Source, link func(index *uint32) string) (
 		r.Reason, r.Direction = NotBound, side
 	case revoked:
 		r.Reason, r.Direction = ByRevocation, policy.Egress
+	case source.Spoofed(*a.Prefix):
+		r.Reason, r.Direction = BySource, policy.Egress
 	default:
 		if d, id, ok := source.Denied(*a.Prefix); ok {
 			r.Reason, r.Direction, r.Rule = ByRule, d, id

@@ -45,6 +45,8 @@ const (
 	NotBound Reason = "not bound"
 	// ByRevocation is a flow that policy has come to forbid.
 	ByRevocation Reason = "revoked"
+	// BySource is an address that is not the pod's who sent it.
+	BySource Reason = "spoofed source"
 	// ByPast is a rule that has gone since.
 	ByPast Reason = "past rule"
 )

@@ -68,6 +68,7 @@ var _ Source = nobody{}
 
 func (nobody) Denied(string) (d policy.Direction, id policy.RuleID, ok bool) { return d, id, false }
 
+func (nobody) Spoofed(string) bool                                        { return false }
 func (nobody) Settled(string) (unbound, revoked bool, d policy.Direction) { return false, false, d }
 
 // TestPast is a rule that went before its packet was told of.

@@ -1,6 +1,7 @@
 package nft
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/warren-mesh/warren/internal/nft"
@@ -27,21 +28,29 @@ const (
 	revokedChain = "revoked"
 
 	podLinks = mesh.PodLinkPrefix + "*"
+	// theirLinks are the links of another plugin's pods, and spoofingChain is for what comes by them.
+	theirLinks    = "podlinks"
+	spoofingChain = "from-their-pod"
 
 	// The prefixes of what is logged without a rule; by the same names it is counted.
 	unboundEgress  = "unbound-egress"
 	unboundIngress = "unbound-ingress"
 	revokedFlow    = "revoked"
+	spoofed        = "spoofed"
 	// deniedEgress and deniedIngress count what rules deny.
 	deniedEgress  = "denied-egress"
 	deniedIngress = "denied-ingress"
 )
 
-// priority is that of filters; the guard's comes before.
-const priority = 0
+// priority is that of filters; the guard's comes before. A source is looked at beforeConntrack, which else would take what is sent under another's
+// address for that one's flow, but after fragments were put together.
+const (
+	priority        = 0
+	beforeConntrack = -300
+)
 
-func baseSets() []nft.Set {
-	return []nft.Set{
+func (o Options) baseSets() []nft.Set {
+	sets := []nft.Set{
 		{Name: egress, Kind: nft.InterfaceVerdicts},
 		{Name: ingress, Kind: nft.InterfaceVerdicts},
 		{Name: toNode, Kind: nft.InterfaceVerdicts},
@@ -52,13 +61,21 @@ func baseSets() []nft.Set {
 		{Name: insisting4, Kind: nft.IPv4Flows},
 		{Name: insisting6, Kind: nft.IPv6Flows},
 	}
+	if o.Theirs {
+		sets = append(sets, nft.Set{Name: theirLinks, Kind: nft.Interfaces})
+	}
+	return sets
 }
 
 // baseChains are those of the hooks, and those that ask for a pod's. An entry of a verdict map goes to a chain, at whose end the packet is back in
 // the base chain; so what follows the map is for those without an entry.
 func (o Options) baseChains() []nft.Chain {
+	from, to, notFrom := nft.IIFName(podLinks), nft.OIFName(podLinks), nft.IIFNameNot(podLinks)
+	if o.Theirs {
+		from, to, notFrom = nft.IIFNameIn(theirLinks), nft.OIFNameIn(theirLinks), nft.IIFNameNotIn(theirLinks)
+	}
 	fromUnbound, toUnbound := o.denied(nil, unboundEgress, unboundEgress), o.denied(nil, unboundIngress, unboundIngress)
-	return []nft.Chain{
+	chains := []nft.Chain{
 		{Name: fromPodChain, Rules: append([]nft.Rule{
 			nft.NewRule(nft.IIFNameDaddrIn(nft.IPv4, own4), nft.Accept()), // A service that brings a pod back to itself.
 			nft.NewRule(nft.IIFNameDaddrIn(nft.IPv6, own6), nft.Accept()),
@@ -68,11 +85,11 @@ func (o Options) baseChains() []nft.Chain {
 		{Name: revokedChain, Rules: append(insist(), o.denied(nil, revokedFlow, revokedFlow)...)},
 		{Name: toNodeChain, Rules: append([]nft.Rule{nft.NewRule(nft.IIFNameMap(toNode))}, fromUnbound...)},
 		{Name: "forward", Hook: filter(nft.Forward), Rules: slices.Concat(settled(), []nft.Rule{
-			nft.NewRule(nft.IIFName(podLinks), nft.Jump(fromPodChain)),
-			nft.NewRule(nft.OIFName(podLinks), nft.Jump(toPodChain)),
+			nft.NewRule(from, nft.Jump(fromPodChain)),
+			nft.NewRule(to, nft.Jump(toPodChain)),
 		})},
 		{Name: "input", Hook: filter(nft.Input), Rules: slices.Concat(
-			[]nft.Rule{nft.NewRule(nft.IIFNameNot(podLinks), nft.Accept())}, // What is for the node is not from pods as a rule.
+			[]nft.Rule{nft.NewRule(notFrom, nft.Accept())}, // What is for the node is not from pods as a rule.
 			settled(),
 			[]nft.Rule{
 				nft.NewRule(nft.NeighbourDiscovery(), nft.Accept()), // It is never forwarded.
@@ -80,6 +97,31 @@ func (o Options) baseChains() []nft.Chain {
 			},
 		)},
 	}
+	if o.Theirs {
+		chains = append(chains, nft.Chain{Name: spoofingChain, Rules: o.spoofing()}, nft.Chain{
+			Name:  "prerouting",
+			Hook:  &nft.Hook{Type: "filter", Number: nft.Prerouting, Priority: beforeConntrack},
+			Rules: []nft.Rule{nft.NewRule(from, nft.Goto(spoofingChain))},
+		})
+	}
+	return chains
+}
+
+// linkLocal and unspecified are what every pod sends ICMPv6 under, to find its gateway.
+var (
+	linkLocal   = netip.MustParsePrefix("fe80::/10")
+	unspecified = netip.PrefixFrom(netip.IPv6Unspecified(), 128)
+)
+
+// spoofing lets another plugin's pod send under its own addresses only: who may do what follows from them. Warren's own pods have the guard for
+// that.
+func (o Options) spoofing() []nft.Rule {
+	return append([]nft.Rule{
+		nft.NewRule(nft.IIFNameSaddrIn(nft.IPv4, own4), nft.Accept()),
+		nft.NewRule(nft.IIFNameSaddrIn(nft.IPv6, own6), nft.Accept()),
+		nft.NewRule(nft.Saddr(linkLocal), nft.ICMPv6(), nft.Accept()),
+		nft.NewRule(nft.Saddr(unspecified), nft.ICMPv6(), nft.Accept()),
+	}, o.denied(nil, spoofed, spoofed)...)
 }
 
 func filter(hook uint32) *nft.Hook {

@@ -12,7 +12,9 @@ type Dropped struct {
 	Direction policy.Direction
 	// Unbound is because a pod had no rules yet, and Revoked because policy had come to forbid the flow; otherwise it is by a rule.
 	Unbound, Revoked bool
-	Packets          uint64
+	// Spoofed is because another plugin's pod sent under an address that is not its own.
+	Spoofed bool
+	Packets uint64
 }
 
 // droppedBy are the counters, in the order in which the table lists them.
@@ -25,12 +27,14 @@ var droppedBy = []struct {
 	{unboundEgress, Dropped{Direction: policy.Egress, Unbound: true}},
 	{unboundIngress, Dropped{Direction: policy.Ingress, Unbound: true}},
 	{revokedFlow, Dropped{Direction: policy.Egress, Revoked: true}},
+	{spoofed, Dropped{Direction: policy.Egress, Spoofed: true}},
 }
 
-func baseCounters() []nft.Counter {
-	out := make([]nft.Counter, len(droppedBy))
-	for i, by := range droppedBy {
-		out[i].Name = by.counter
+func (o Options) baseCounters() (out []nft.Counter) {
+	for _, by := range droppedBy {
+		if o.Theirs || !by.Spoofed {
+			out = append(out, nft.Counter{Name: by.counter})
+		}
 	}
 	return out
 }

@@ -12,7 +12,7 @@ import (
 // change is what a delta asks of the kernel.
 func (t *Table) change(d policy.Delta) (nft.Change, error) {
 	out := nft.Change{StrayChains: d.ChainsRemoved, StraySets: d.SetsRemoved}
-	if err := checkPods(d.PodsSet); err != nil {
+	if err := t.o.checkPods(d.PodsSet); err != nil {
 		return out, err
 	}
 	added := make(map[string]policy.SetKind, len(d.SetsAdded))
@@ -80,7 +80,10 @@ func (t *Table) rebind(out *nft.Change, d policy.Delta) {
 		}
 	}
 	before, after := elementsOf(was), elementsOf(d.PodsSet)
-	for _, s := range baseSets() {
+	if t.o.Theirs {
+		before[theirLinks], after[theirLinks] = t.unlisted(was), t.unlisted(d.PodsSet)
+	}
+	for _, s := range t.o.baseSets() {
 		if gone := nft.Without(before[s.Name], after[s.Name]); len(gone) > 0 {
 			s.Elements = gone
 			out.Remove = append(out.Remove, s)

@@ -45,3 +45,6 @@ func (t *Table) Settled(prefix string) (unbound, revoked bool, d policy.Directio
 	}
 	return false, prefix == revokedFlow, policy.Egress
 }
+
+// Spoofed says whether a log's prefix is that of a pod that sends under an address that is not its own.
+func (t *Table) Spoofed(prefix string) bool { return prefix == spoofed }

@@ -16,8 +16,8 @@ import (
 func (o Options) Dump(r policy.Ruleset) string {
 	var d dump
 	d.line(0, "table inet "+TableName+" {")
-	for _, by := range droppedBy {
-		d.block("counter " + by.counter)
+	for _, c := range o.baseCounters() {
+		d.block("counter " + c.Name)
 	}
 	d.bindings(r)
 	for _, set := range []struct {
@@ -31,6 +31,13 @@ func (o Options) Dump(r policy.Ruleset) string {
 		address := addressTypes[set.six]
 		flows := "type " + address + " . " + address + " . inet_proto . inet_service . inet_service"
 		d.block("set "+set.name, append([]string{flows}, set.properties...)...)
+	}
+	if o.Theirs {
+		var links []string
+		for link := range r.Pods {
+			links = append(links, strconv.Quote(link))
+		}
+		d.holding("set "+theirLinks, links, "type ifname")
 	}
 	d.parts(o, r)
 	for _, c := range o.baseText() {

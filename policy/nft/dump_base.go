@@ -10,6 +10,10 @@ type chainText struct {
 
 // baseText are the base chains, as [Options.baseChains] makes them.
 func (o Options) baseText() []chainText {
+	from, to, notFrom := `iifname "`+podLinks+`"`, `oifname "`+podLinks+`"`, `iifname != "`+podLinks+`"`
+	if o.Theirs {
+		from, to, notFrom = "iifname @"+theirLinks, "oifname @"+theirLinks, "iifname != @"+theirLinks
+	}
 	fromUnbound, toUnbound := o.deniedText("", unboundEgress, unboundEgress), o.deniedText("", unboundIngress, unboundIngress)
 	flow := func(family, set string) string {
 		return fmt.Sprintf("%s saddr . %s daddr . meta l4proto . th sport . th dport @%s goto %s", family, family, set, revokedChain)
@@ -18,17 +22,25 @@ func (o Options) baseText() []chainText {
 		flow("ip", revoked4), flow("ip6", revoked6), "ct state established,related accept", flow("ip", insisting4), flow("ip6", insisting6),
 	}
 	forward := append([]string{"type filter hook forward priority filter; policy accept;"}, settled...)
-	input := append([]string{"type filter hook input priority filter; policy accept;", `iifname != "` + podLinks + `" accept`}, settled...)
-	return []chainText{
+	input := append([]string{"type filter hook input priority filter; policy accept;", notFrom + " accept"}, settled...)
+	chains := []chainText{
 		{fromPodChain, append([]string{
 			"iifname . ip daddr @" + own4 + " accept", "iifname . ip6 daddr @" + own6 + " accept", "iifname vmap @" + egress,
 		}, fromUnbound...)},
 		{toPodChain, append([]string{"oifname vmap @" + ingress}, toUnbound...)},
 		{revokedChain, append(insistText(), o.deniedText("", revokedFlow, revokedFlow)...)},
 		{toNodeChain, append([]string{"iifname vmap @" + toNode}, fromUnbound...)},
-		{"forward", append(forward, `iifname "`+podLinks+`" jump `+fromPodChain, `oifname "`+podLinks+`" jump `+toPodChain)},
+		{"forward", append(forward, from+" jump "+fromPodChain, to+" jump "+toPodChain)},
 		{"input", append(input, "icmpv6 type 133-137 accept", "jump "+toNodeChain)},
 	}
+	if o.Theirs {
+		chains = append(chains, chainText{spoofingChain, append([]string{
+			"iifname . ip saddr @" + own4 + " accept", "iifname . ip6 saddr @" + own6 + " accept",
+			"ip6 saddr fe80::/10 meta l4proto ipv6-icmp accept", "ip6 saddr :: meta l4proto ipv6-icmp accept",
+		}, o.deniedText("", spoofed, spoofed)...)},
+			chainText{"prerouting", []string{"type filter hook prerouting priority raw; policy accept;", from + " goto " + spoofingChain}})
+	}
+	return chains
 }
 
 // insistText is [insist] in words.

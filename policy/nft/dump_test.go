@@ -12,7 +12,7 @@ import (
 
 // TestDump holds the dump against what nft lists of the kernel, and has nft take it.
 func TestDump(t *testing.T) {
-	for name, o := range map[string]Options{"quiet": {}, "logged": {LogGroup: 5}} {
+	for name, o := range map[string]Options{"quiet": {}, "logged": {LogGroup: 5}, "theirs": {LogGroup: 5, Theirs: true}} {
 		for which, r := range map[string]policy.Ruleset{"every": every(), "nothing": {}} {
 			t.Run(name+" "+which, func(t *testing.T) {
 				namespace(t)

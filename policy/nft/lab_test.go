@@ -151,25 +151,31 @@ const (
 
 func build(t *testing.T) *lab {
 	t.Helper()
+	return buildLinks(t, map[string]string{"a": ifA, "b": ifB, "c": ifC})
+}
+
+// buildLinks is build with these links to the pods.
+func buildLinks(t *testing.T, links map[string]string) *lab {
+	t.Helper()
 	namespace(t)
 	run(t, quiet+"; sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
 	l := &lab{t: t, hosts: map[string]*host{
 		"a": newHost(t, "10.244.1.5", "fd00:244:0:1::5"), "b": newHost(t, "10.244.1.6", "fd00:244:0:1::6"), "c": newHost(t, "10.244.1.7", "fd00:244:0:1::7"),
 		"peer": newHost(t, "10.244.2.7", "fd00:244:0:2::7"), "world": newHost(t, "192.168.7.2", "2001:db8:7::2"),
 	}}
-	for name, link := range map[string]string{"a": ifA, "b": ifB, "c": ifC} {
+	for name, link := range links {
 		h := l.hosts[name]
 		run(t, "ip link add %s type veth peer name eth0 netns %d; ip link set %s up; ip addr add 169.254.1.1/32 dev %s; ip addr add fe80::1/64 dev %s", link, h.PID, link, link, link)
-		h.Run("ip link set eth0 up; ip addr add %s/32 dev eth0; ip addr add %s/128 dev eth0; ip route add 169.254.1.1 dev eth0; ip route add default via 169.254.1.1; ip route add default via fe80::1 dev eth0", h.v4, h.v6)
+		h.Run("ip link set eth0 up; ip addr add %s/32 dev eth0; ip addr add %s/128 dev eth0 nodad; ip route add 169.254.1.1 dev eth0; ip route add default via 169.254.1.1; ip route add default via fe80::1 dev eth0", h.v4, h.v6)
 		run(t, "ip route add %s dev %s; ip route add %s dev %s", h.v4, link, h.v6, link)
 	}
 	peer := l.hosts["peer"]
 	run(t, "ip link add warren0 address 02:00:00:00:00:01 type veth peer name eth0 address 02:00:00:00:00:01 netns %d; ip link set warren0 arp off up", peer.PID)
 	run(t, "ip addr add 10.244.1.1/32 dev warren0; ip addr add fd00:244:0:1::1/128 dev warren0; ip route add 10.244.2.0/24 dev warren0; ip route add fd00:244:0:2::/64 dev warren0")
-	peer.Run("ip link set eth0 arp off up; ip addr add %s/32 dev eth0; ip addr add %s/128 dev eth0; ip route add default dev eth0; ip -6 route add default dev eth0", peer.v4, peer.v6)
+	peer.Run("ip link set eth0 arp off up; ip addr add %s/32 dev eth0; ip addr add %s/128 dev eth0 nodad; ip route add default dev eth0; ip -6 route add default dev eth0", peer.v4, peer.v6)
 	world := l.hosts["world"]
-	run(t, "ip link add eth0 type veth peer name eth0 netns %d; ip link set eth0 up; ip addr add %s/24 dev eth0; ip addr add %s/64 dev eth0", world.PID, node4, node6)
-	world.Run("ip link set eth0 up; ip addr add %s/24 dev eth0; ip addr add %s/64 dev eth0; ip route add default via %s; ip route add default via %s", world.v4, world.v6, node4, node6)
+	run(t, "ip link add eth0 type veth peer name eth0 netns %d; ip link set eth0 up; ip addr add %s/24 dev eth0; ip addr add %s/64 dev eth0 nodad", world.PID, node4, node6)
+	world.Run("ip link set eth0 up; ip addr add %s/24 dev eth0; ip addr add %s/64 dev eth0 nodad; ip route add default via %s; ip route add default via %s", world.v4, world.v6, node4, node6)
 	for _, h := range l.hosts {
 		h.serve(80, 81, 82)
 	}

@@ -24,6 +24,8 @@ type Options struct {
 	LogGroup uint16
 	// OnTransaction is told of each transaction, failed ones among them. May be nil.
 	OnTransaction func(Transaction)
+	// Theirs says that the pods' links are another plugin's: they have any names, of which SetLinks tells, and no guard.
+	Theirs bool
 }
 
 // Transaction is what was asked of the kernel at once.
@@ -48,7 +50,9 @@ type Table struct {
 	// known says that the kernel holds what was last set and applied.
 	known bool
 	// pods are those that the kernel knows, by interface, and kinds what its sets are, by name.
-	pods  map[string]policy.Binding
+	pods map[string]policy.Binding
+	// links are those that SetLinks was given.
+	links map[string]struct{}
 	kinds map[string]policy.SetKind
 	// denials are what the log's prefixes mean, by chain.
 	denials map[string]denials
@@ -81,7 +85,7 @@ func (t *Table) Set(want policy.Ruleset) (Drift, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.known = false
-	table, err := t.o.table(want)
+	table, err := t.table(want)
 	if err != nil {
 		return Drift{}, fmt.Errorf("setting the policy: %w", err)
 	}
@@ -106,9 +110,13 @@ func (t *Table) Adopt(held policy.Ruleset) (bool, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	table, err := t.o.table(held)
+	var links []nft.Element
+	if err == nil {
+		links, err = t.heldLinks()
+	}
 	var is bool
 	if err == nil {
-		is, err = t.conn.Holds(table)
+		is, err = t.conn.Holds(withLinks(table, links))
 	}
 	if err == nil && is {
 		err = t.readRevoked(false)
@@ -116,10 +124,14 @@ func (t *Table) Adopt(held policy.Ruleset) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("adopting the policy: %w", err)
 	}
-	if is {
-		t.know(held)
+	if !is {
+		return false, nil
 	}
-	return is, nil
+	t.know(held)
+	if t.o.Theirs {
+		err = t.changeLinks(links)
+	}
+	return err == nil, err
 }
 
 // know is what is remembered of the whole. mu is held.

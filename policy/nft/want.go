@@ -14,7 +14,7 @@ import (
 
 // table is the whole table for a ruleset, in an order that follows from it.
 func (o Options) table(r policy.Ruleset) (nft.Table, error) {
-	t := nft.Table{Family: nft.INet, Name: TableName, Counters: baseCounters(), Sets: baseSets()}
+	t := nft.Table{Family: nft.INet, Name: TableName, Counters: o.baseCounters(), Sets: o.baseSets()}
 	for _, name := range slices.Sorted(maps.Keys(r.Sets)) {
 		s, err := setOf(r.Sets[name])
 		if err != nil {
@@ -32,7 +32,7 @@ func (o Options) table(r policy.Ruleset) (nft.Table, error) {
 	}
 	t.Chains = append(t.Chains, o.baseChains()...)
 	pods := slices.SortedFunc(maps.Values(r.Pods), func(a, b policy.Binding) int { return strings.Compare(a.Interface, b.Interface) })
-	if err := checkPods(pods); err != nil {
+	if err := o.checkPods(pods); err != nil {
 		return t, err
 	}
 	bound := elementsOf(pods)
@@ -86,10 +86,11 @@ const longestName = 100
 
 var reserved = func() map[string]bool {
 	out := map[string]bool{}
-	for _, s := range baseSets() {
+	o := Options{Theirs: true} // which has all
+	for _, s := range o.baseSets() {
 		out[s.Name] = true
 	}
-	for _, c := range (Options{}).baseChains() {
+	for _, c := range o.baseChains() {
 		out[c.Name] = true
 	}
 	return out
@@ -104,9 +105,13 @@ func checkName(name string) error {
 }
 
 // checkPods refuses interfaces that are no pods', which the base chains would never ask for.
-func checkPods(pods []policy.Binding) error {
+func (o Options) checkPods(pods []policy.Binding) error {
 	var errs []error
 	for _, b := range pods {
+		if o.Theirs {
+			errs = append(errs, checkLink(b.Interface))
+			continue
+		}
 		if !strings.HasPrefix(b.Interface, mesh.PodLinkPrefix) || len(b.Interface) > longestLink {
 			errs = append(errs, fmt.Errorf("interface %q of pod %s: a pod's begins with %s and has at most %d bytes",
 				b.Interface, b.PodKey, mesh.PodLinkPrefix, longestLink))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 )
 
 // auditPolicy has the API server write down what Warren's agents ask, and not what they say.
@@ -26,10 +27,15 @@ func (c *Cluster) audit() ([]string, error) {
 	if !c.options.Audit {
 		return nil, nil
 	}
-	if err := os.WriteFile(c.path("audit.yaml"), []byte(auditPolicy), 0o600); err != nil {
+	policy := c.path("audit/policy.yaml")
+	err := os.MkdirAll(filepath.Dir(policy), 0o700) // an API server that is started again has it
+	if err == nil {
+		err = os.WriteFile(policy, []byte(auditPolicy), 0o600)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("writing the audit policy: %w", err)
 	}
-	return []string{"--audit-policy-file=" + c.path("audit.yaml"), "--audit-log-path=" + c.path("log/audit.log")}, nil
+	return []string{"--audit-policy-file=" + policy, "--audit-log-path=" + c.path("log/audit.log")}, nil
 }
 
 // Audit is how many requests of agents the API server has answered, and those that it refused (403), one line each. It needs Options.Audit.

@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 
+	"github.com/google/renameio/v2"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -93,7 +93,8 @@ func (c *Cluster) certificateKubeconfig(file string, who subject) (string, error
 	return c.writeKubeconfig(file, &api.AuthInfo{ClientCertificateData: pair.cert, ClientKeyData: pair.key})
 }
 
-// writeKubeconfig puts a credential for this cluster into credentials/NAME.kubeconfig and returns its path.
+// writeKubeconfig puts a credential for this cluster into credentials/NAME.kubeconfig and returns its path. Who reads it while another writes it anew finds
+// it whole.
 func (c *Cluster) writeKubeconfig(name string, user *api.AuthInfo) (string, error) {
 	content, err := clientcmd.Write(api.Config{
 		Clusters:       map[string]*api.Cluster{"lab": {Server: c.url(), CertificateAuthorityData: c.pki.cluster.pem}},
@@ -105,7 +106,7 @@ func (c *Cluster) writeKubeconfig(name string, user *api.AuthInfo) (string, erro
 		return "", fmt.Errorf("encoding the credential %s: %w", name, err)
 	}
 	file := c.path("credentials/" + name + ".kubeconfig")
-	if err := os.WriteFile(file, content, 0o600); err != nil {
+	if err := renameio.WriteFile(file, content, 0o600); err != nil {
 		return "", fmt.Errorf("writing the credential %s: %w", name, err)
 	}
 	return file, nil

@@ -49,7 +49,7 @@ func testManifests(t *testing.T, c *Cluster) {
 			}
 			sets := daemonSets(t, text)
 			has := maps.Clone(capabilities)
-			if name == "mesh-only" {
+			if name == "mesh-only" || name == "policy-only" {
 				has["agent"] = []corev1.Capability{"NET_ADMIN"}
 			}
 			for _, set := range sets {
@@ -60,7 +60,7 @@ func testManifests(t *testing.T, c *Cluster) {
 			if got, want := environment(agent), environments[name]; !cmp.Equal(got, want) {
 				t.Errorf("the agent's environment (-want +got):\n%s", cmp.Diff(want, got))
 			}
-			if _, tunnel := sets["warren-tunnel"]; tunnel == (name == "kernel-only") {
+			if _, tunnel := sets["warren-tunnel"]; tunnel == (name == "kernel-only" || name == "policy-only") {
 				t.Errorf("has warren-tunnel: %t", tunnel)
 			}
 		})
@@ -101,6 +101,7 @@ var environments = map[string]map[string]string{
 	"pools":       {"WARREN_CLUSTER_CIDR": "10.244.0.0/16", "WARREN_TUNNEL_SOCKET": "/run/warren/tunnel.sock", "WARREN_IPAM": "pools"},
 	"kernel-only": {"WARREN_CLUSTER_CIDR": "10.244.0.0/16", "WARREN_WIREGUARD": "kernel"},
 	"mesh-only":   {"WARREN_CLUSTER_CIDR": "10.244.0.0/16", "WARREN_TUNNEL_SOCKET": "/run/warren/tunnel.sock", "WARREN_MODE": "mesh"},
+	"policy-only": {"WARREN_MODE": "policy"},
 }
 
 func environment(c corev1.Container) map[string]string {

@@ -37,7 +37,7 @@ func TestConflist(t *testing.T) {
 		{"of another mode", func() { _ = os.Chmod(path, 0o600) }, true, []string{"warren-cni", "portmap", "bandwidth"}},
 	} {
 		tt.change()
-		written, err := Conflist(conf, bin, "/run/warren/agent.sock")
+		written, err := Conflist(conf, bin, "/run/warren/agent.sock", false)
 		if err != nil || written != tt.written {
 			t.Errorf("%s: written %v, %v; want %v", tt.name, written, err, tt.written)
 		}
