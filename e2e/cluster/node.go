@@ -16,6 +16,7 @@ import (
 
 	"github.com/warren-mesh/warren/e2e/cluster/node"
 	"github.com/warren-mesh/warren/e2e/lab"
+	"github.com/warren-mesh/warren/e2e/lab/pace"
 )
 
 // imported is the file in a node for which kubelet waits: all images are there.
@@ -105,7 +106,7 @@ func (c *Cluster) bootNode(ctx context.Context, n *lab.Node) error {
 	if err := n.Enter(pid); err != nil {
 		return err
 	}
-	_ = wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+	_ = wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, pace.Scale(30*time.Second), true, func(ctx context.Context) (bool, error) {
 		_, err = n.Run(ctx, "ctr", "version")
 		return err == nil, nil
 	})

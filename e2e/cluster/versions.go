@@ -23,8 +23,8 @@ func (c *Cluster) MakeVersion(ctx context.Context, version string) (string, erro
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("making version %s of Warren: %w", version, err)
 	}
-	agent := filepath.Join(dir, "warrend")
-	if err := build(ctx, agent, "./cmd/warrend", "-X github.com/warren-mesh/warren/internal/version.tag="+version); err != nil {
+	agent, err := build(ctx, filepath.Join(dir, version), "./cmd/warrend", "-X github.com/warren-mesh/warren/internal/version.tag="+version)
+	if err != nil {
 		return "", err
 	}
 	made := c.warrenImage()

@@ -25,6 +25,8 @@ type Image struct {
 	Names []string
 	// Files are paths of this machine by their absolute paths in the image. Folders and programs are everybody's to read.
 	Files map[string]string
+	// Links are paths in the image by the absolute paths of symbolic links to them.
+	Links map[string]string
 	// Entrypoint and Cmd are what a container runs where its pod does not say.
 	Entrypoint, Cmd []string
 }
@@ -70,6 +72,14 @@ func (i Image) layer() ([]byte, error) {
 		}
 		name = strings.TrimPrefix(path.Clean(name), "/")
 		if err := errors.Join(addFolders(archive, path.Dir(name), made), add(archive, name, content)); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(i.Links)) {
+		target := i.Links[name]
+		name = strings.TrimPrefix(path.Clean(name), "/")
+		link := &tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777, ModTime: created}
+		if err := errors.Join(addFolders(archive, path.Dir(name), made), archive.WriteHeader(link)); err != nil {
 			return nil, err
 		}
 	}

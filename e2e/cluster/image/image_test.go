@@ -28,6 +28,9 @@ func read(t *testing.T, archive []byte) map[string][]byte {
 		if files[header.Name], err = io.ReadAll(r); err != nil {
 			t.Fatal(err)
 		}
+		if header.Typeflag == tar.TypeSymlink {
+			files[header.Name] = []byte("to " + header.Linkname)
+		}
 	}
 }
 
@@ -36,7 +39,10 @@ func TestWrite(t *testing.T) {
 	if err := os.WriteFile(program, []byte("content"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	made := Image{Names: []string{"example.com/x:1"}, Files: map[string]string{"/opt/bin/x": program}, Entrypoint: []string{"/opt/bin/x"}}
+	made := Image{
+		Names: []string{"example.com/x:1"}, Files: map[string]string{"/opt/bin/x": program}, Links: map[string]string{"/sbin/y": "/opt/bin/x"},
+		Entrypoint: []string{"/opt/bin/x"},
+	}
 	var first, second bytes.Buffer
 	if err := errors.Join(made.Write(&first), made.Write(&second)); err != nil {
 		t.Fatal(err)
@@ -57,7 +63,7 @@ func TestWrite(t *testing.T) {
 		t.Error(diff)
 	}
 	layer := files[manifest[0].Layers[0]]
-	want := map[string][]byte{"opt/": {}, "opt/bin/": {}, "opt/bin/x": []byte("content")}
+	want := map[string][]byte{"opt/": {}, "opt/bin/": {}, "opt/bin/x": []byte("content"), "sbin/": {}, "sbin/y": []byte("to /opt/bin/x")}
 	if diff := cmp.Diff(want, read(t, layer)); diff != "" {
 		t.Error(diff)
 	}

@@ -18,6 +18,11 @@ func TestParseHierarchies(t *testing.T) {
 		{path: "/sys/fs/cgroup/cpu,cpuacct", options: "cpu,cpuacct"},
 		{path: "/sys/fs/cgroup/systemd", options: "none,name=systemd"},
 	}
+	//nolint:dupword // as above
+	unified := "33 22 0:29 / /sys/fs/cgroup rw,nosuid,nodev,noexec,relatime shared:4 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot\n"
+	if diff := cmp.Diff([]hierarchy{{path: "/sys/fs/cgroup", unified: true}}, parseHierarchies(unified), cmp.AllowUnexported(hierarchy{})); diff != "" {
+		t.Error(diff)
+	}
 	if diff := cmp.Diff(want, parseHierarchies(mountinfo), cmp.AllowUnexported(hierarchy{})); diff != "" {
 		t.Error(diff)
 	}

@@ -70,21 +70,14 @@ func (s Spec) mount(all []hierarchy) error {
 	}{
 		{"/proc", "proc", "", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
 		{"/sys", "sysfs", "", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
-		{"/sys/fs/cgroup", "tmpfs", "mode=755", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
 		{"/run", "tmpfs", "mode=755", unix.MS_NOSUID | unix.MS_NODEV},
 	} {
 		if err := unix.Mount(m.kind, at(m.path), m.kind, m.flags, m.data); err != nil {
 			return fmt.Errorf("mounting %s: %w", m.path, err)
 		}
 	}
-	for _, h := range all {
-		path := at("/sys/fs/cgroup/" + filepath.Base(h.path))
-		if err := os.Mkdir(path, 0o755); err != nil { //nolint:gosec // as all control groups are
-			return err
-		}
-		if err := unix.Mount("cgroup", path, "cgroup", 0, h.options); err != nil {
-			return fmt.Errorf("mounting the control groups %s: %w", h.options, err)
-		}
+	if err := mountCgroups(at("/sys/fs/cgroup"), all); err != nil {
+		return fmt.Errorf("mounting the control groups: %w", err)
 	}
 	if err := bind("/dev", at("/dev"), unix.MS_REC); err != nil {
 		return err

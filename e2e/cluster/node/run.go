@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"syscall"
@@ -41,7 +42,16 @@ func Run(file, self string, inside ...string) error {
 		Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWCGROUP,
 		Pdeathsig:  unix.SIGKILL,
 	}
-	return cmd.Run()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	// It is in a namespace of control groups now whose root is the node's. There is no process to be in that.
+	if all[0].unified {
+		if err := join(all, filepath.Join(s.Cgroup, leaf)); err != nil {
+			return errors.Join(err, cmd.Process.Kill(), cmd.Wait())
+		}
+	}
+	return cmd.Wait()
 }
 
 // Init is a node's first process. It makes the node's root, says on w that it has, and keeps the units running until it is killed.
