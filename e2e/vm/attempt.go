@@ -72,12 +72,11 @@ func attempt(ctx context.Context, o options, k kernel, jobs []job.Job, out io.Wr
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	files := files{dir: dir, kernel: k, setup: job.Setup{Jobs: slices.Clone(jobs)}}
 	m := machine{dir: dir, kernel: k.image, initrd: filepath.Join(dir, "initrd"), timeout: o.timeout, memory: plainMemory, out: out}
-	if i := slices.IndexFunc(jobs, func(j job.Job) bool { return j.Package == scenarios }); i >= 0 {
+	if slices.ContainsFunc(jobs, hasLabs) {
 		if files.programs, err = assets.Ensure(ctx, out); err != nil {
 			return err
 		}
 		m.memory = labMemory
-		files.setup.Jobs[i].Env = labEnv
 		if o.accel != kvm {
 			host, startErr := startOutsider(ctx, files.programs, dir)
 			if startErr != nil {
@@ -85,7 +84,21 @@ func attempt(ctx context.Context, o options, k kernel, jobs []job.Job, out io.Wr
 			}
 			defer func() { err = errors.Join(err, host.Close()) }()
 			files.setup.Host, m.network = &job.Host{Port: host.port(), Token: host.token}, true
-			emulate(&files.setup.Jobs[i], o, out)
+			fmt.Fprintf(out, "emulation: the control plane is outside, and bars of time are multiplied by %d; bars of loss and leaks are not\n", emulationFactor)
+		}
+	}
+	if slices.ContainsFunc(jobs, isClusters) {
+		if files.nodePrograms, err = assets.EnsureNodes(ctx, out); err != nil {
+			return err
+		}
+		m.memory = clusterMemory
+	}
+	for i := range files.setup.Jobs {
+		if j := &files.setup.Jobs[i]; hasLabs(*j) {
+			j.Env = labEnv
+			if o.accel != kvm {
+				emulate(j, o)
+			}
 		}
 	}
 	if err := files.write(ctx, m.initrd); err != nil {
@@ -94,15 +107,22 @@ func attempt(ctx context.Context, o options, k kernel, jobs []job.Job, out io.Wr
 	return m.boot(ctx, o.accel, names(jobs))
 }
 
-// emulate makes the scenarios' job one that emulation can do.
-func emulate(j *job.Job, o options, out io.Writer) {
+// emulate makes a job with labs one that emulation can do.
+func emulate(j *job.Job, o options) {
 	j.Env = append(slices.Clone(j.Env), pace.Variable+"="+strconv.Itoa(emulationFactor))
+	if j.Package != scenarios {
+		return
+	}
 	j.Args = append(slices.Clone(j.Args), "-chaos.faults="+strconv.Itoa(chaosFaults))
 	if !o.short && o.run == "" {
 		j.Args = append(j.Args, "-test.skip="+slow)
 	}
-	fmt.Fprintf(out, "emulation: the control plane is outside, and bars of time are multiplied by %d; bars of loss and leaks are not\n", emulationFactor)
 }
+
+func isClusters(j job.Job) bool { return j.Package == clusters }
+
+// hasLabs says whether a package's tests have labs, or clusters, which are made of them.
+func hasLabs(j job.Job) bool { return j.Package == scenarios || isClusters(j) }
 
 func names(jobs []job.Job) []string {
 	var all []string

@@ -19,8 +19,8 @@ type files struct {
 	dir    string
 	kernel kernel
 	setup  job.Setup
-	// programs is the folder of the control plane's, where there are scenarios.
-	programs string
+	// programs is the folder of the control plane's, where there are labs, and nodePrograms that of kubelet and its company, where there are clusters.
+	programs, nodePrograms string
 }
 
 // write writes the root: the first process, the tests, the kernel's modules, and the programs that the tests run.
@@ -52,6 +52,11 @@ func (f files) write(ctx context.Context, name string) (err error) {
 	}
 	if f.programs != "" {
 		if err := f.addLab(ctx, a); err != nil {
+			return err
+		}
+	}
+	if f.nodePrograms != "" {
+		if err := f.addCluster(ctx, a); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -67,25 +68,30 @@ func (f files) addControlPlane(ctx context.Context, a *archive) error {
 			return err
 		}
 	}
+	sources := map[string]string{}
+	for name := range outside.Ports {
+		sources[name] = cmp.Or(standIn, filepath.Join(f.programs, name))
+	}
+	return addOnce(a, labPrograms, sources)
+}
+
+// addOnce adds files to a folder by their names there: those that are one file as one, and links to it.
+func addOnce(a *archive, folder string, sources map[string]string) error {
 	added := map[string]os.FileInfo{}
 next:
-	for name := range outside.Ports {
-		source := standIn
-		if source == "" {
-			source = filepath.Join(f.programs, name)
-		}
+	for name, source := range sources {
 		info, err := os.Stat(source)
 		if err != nil {
 			return err
 		}
 		for other, has := range added {
 			if os.SameFile(info, has) {
-				a.link(filepath.Join(labPrograms, name), other)
+				a.link(filepath.Join(folder, name), other)
 				continue next
 			}
 		}
 		added[name] = info
-		a.file(filepath.Join(labPrograms, name), source)
+		a.file(filepath.Join(folder, name), source)
 	}
 	return nil
 }

@@ -41,8 +41,8 @@ var bootTimeouts = map[string]time.Duration{kvm: 45 * time.Second, tcg: 4 * time
 const (
 	// excerptSize is how much of the kernel's log is shown where something went wrong, in bytes.
 	excerptSize = 6 << 10
-	// plainMemory is enough for tests, labMemory for labs with a control plane, in MiB. Its whole root is in it.
-	plainMemory, labMemory = 1536, 6144
+	// plainMemory is enough for tests, labMemory for labs with a control plane, clusterMemory for nodes that unpack images, in MiB. The whole root is in it.
+	plainMemory, labMemory, clusterMemory = 1536, 6144, 12288
 )
 
 var (

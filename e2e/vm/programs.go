@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -25,16 +24,14 @@ var optional = []string{"ethtool", "iptables-legacy", "ip6tables-legacy", "iptab
 var trees = []string{"/etc/iproute2", "/etc/protocols", "/etc/services", "/usr/lib/x86_64-linux-gnu/xtables"}
 
 func addPrograms(ctx context.Context, a *archive) error {
-	for _, name := range append(programs, optional...) {
-		file, ok := lookup(name)
-		if !ok {
-			if slices.Contains(optional, name) {
-				continue
+	if err := addAll(ctx, a, programs, "deps"); err != nil {
+		return err
+	}
+	for _, name := range optional {
+		if file, ok := lookup(name); ok {
+			if err := addProgram(ctx, a, file); err != nil {
+				return err
 			}
-			return fmt.Errorf("program %s is missing here: run make deps", name)
-		}
-		if err := addProgram(ctx, a, file); err != nil {
-			return err
 		}
 	}
 	for _, tree := range trees {
@@ -48,6 +45,20 @@ func addPrograms(ctx context.Context, a *archive) error {
 	}
 	for _, library := range libraries {
 		if err := addLibraries(ctx, a, library); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addAll adds programs, which a target of make has installed.
+func addAll(ctx context.Context, a *archive, names []string, target string) error {
+	for _, name := range names {
+		file, ok := lookup(name)
+		if !ok {
+			return fmt.Errorf("program %s is missing here: run make %s", name, target)
+		}
+		if err := addProgram(ctx, a, file); err != nil {
 			return err
 		}
 	}

@@ -78,9 +78,12 @@ func do(j job.Job, output io.Writer) int {
 
 // prepare mounts what every system has, and sets what every process inherits.
 func prepare() error {
+	if err := coverRoot(); err != nil {
+		return fmt.Errorf("covering the first root: %w", err)
+	}
 	for _, mount := range [][3]string{
 		{"proc", "/proc", ""}, {"sysfs", "/sys", ""}, {"devtmpfs", "/dev", ""},
-		{"tmpfs", "/run", "mode=0755"}, {"tmpfs", "/tmp", "mode=1777"},
+		{"cgroup2", "/sys/fs/cgroup", ""}, {"tmpfs", "/run", "mode=0755"}, {"tmpfs", "/tmp", "mode=1777"},
 	} {
 		if err := unix.Mount(mount[0], mount[1], mount[0], 0, mount[2]); err != nil {
 			return fmt.Errorf("mounting %s: %w", mount[1], err)
@@ -99,6 +102,21 @@ func prepare() error {
 		return fmt.Errorf("setting lo up: %w: %s", err, out)
 	}
 	return nil
+}
+
+// coverRoot mounts the root a second time, above itself: nothing can take the place of the kernel's first one (pivot_root(2)), as nodes and containers do.
+func coverRoot() error {
+	const covered = "/root"
+	if err := unix.Mount("/", covered, "", unix.MS_BIND, ""); err != nil {
+		return err
+	}
+	if err := unix.Chdir(covered); err != nil {
+		return err
+	}
+	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
+		return err
+	}
+	return unix.Chroot(".")
 }
 
 // makeDevices makes what devtmpfs lacks and systemd makes.

@@ -24,7 +24,7 @@ func StandIn(name string, args []string, out io.Writer) (code int, err error) {
 		return 0, err
 	}
 	run := &Run{Name: name, Args: args}
-	if run.Files, err = read(dir, "pki", "credentials"); err != nil {
+	if run.Files, err = read(dir, "pki", "credentials", "audit"); err != nil {
 		return 0, err
 	}
 	if run.Store, err = readStore(dir); err != nil {
