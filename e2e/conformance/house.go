@@ -15,6 +15,9 @@ import (
 	"github.com/warren-mesh/warren/e2e/cluster"
 )
 
+// kubernetesModule is the folder of the module that Kubernetes' suite is built in.
+const kubernetesModule = "e2e/conformance/kubernetes"
+
 // house is where suites run: their programs, and the cluster that they judge.
 type house struct {
 	options *options
@@ -41,11 +44,10 @@ func (h *house) build(ctx context.Context) error {
 	if err := os.MkdirAll(h.dir, 0o755); err != nil { //nolint:gosec // programs anybody may run
 		return err
 	}
-	const kubernetes = "e2e/conformance/kubernetes"
 	for _, b := range []struct{ from, verb, program, pkg string }{
-		{kubernetes, "test -c", "e2e.test", "k8s.io/kubernetes/test/e2e"},
-		{kubernetes, "build", "ginkgo", "github.com/onsi/ginkgo/v2/ginkgo"},
-		{kubernetes, "build", "regression-issue-74839", "k8s.io/kubernetes/test/images/regression-issue-74839"},
+		{kubernetesModule, "test -c", "e2e.test", "k8s.io/kubernetes/test/e2e"},
+		{kubernetesModule, "build", "ginkgo", "github.com/onsi/ginkgo/v2/ginkgo"},
+		{kubernetesModule, "build", "regression-issue-74839", "k8s.io/kubernetes/test/images/regression-issue-74839"},
 		{"e2e/conformance/policyapi", "test -c", "policyapi.test", "."},
 		{"policy/cyclonus", "build", "cyclonus", "./generate"},
 		{"policy/cyclonus", "build", "worker", "github.com/mattfenwick/cyclonus/cmd/worker"},
@@ -60,7 +62,7 @@ func (h *house) build(ctx context.Context) error {
 	if _, err := h.goCommand(ctx, "manifests/render", "run", ".", "-o", h.path("warren.yaml"), "../../e2e/conformance/manifests"); err != nil {
 		return fmt.Errorf("writing Warren's manifests: %w", err)
 	}
-	return errors.Join(h.writeTools(ctx), h.writeServers())
+	return errors.Join(h.writeTools(ctx), h.writeBusybox(ctx), h.writeServers())
 }
 
 // goCommand runs go in a module of the repository and returns what it writes to standard output.

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"github.com/warren-mesh/warren/e2e/cluster/image"
 	"github.com/warren-mesh/warren/e2e/lab/cluster/assets"
@@ -20,7 +21,6 @@ var toolNames = []string{
 	"registry.k8s.io/e2e-test-images/agnhost:2.45",            // network-policy-api
 	"docker.io/mfenwick100/cyclonus-worker:latest",            // cyclonus
 	"registry.k8s.io/e2e-test-images/jessie-dnsutils:1.7",     // DNS specs
-	"registry.k8s.io/e2e-test-images/busybox:1.37.0-1",        // specs that only want a shell
 	"registry.k8s.io/build-image/distroless-iptables:v0.7.14", // a spec of kube-proxy that wants conntrack
 }
 
@@ -47,7 +47,16 @@ func (h *house) writeTools(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	files := map[string]string{"/agnhost": filepath.Join(programs, "agnhost"), "/worker": h.path("worker"), "/etc/passwd": passwd, "/etc/nsswitch.conf": nsswitch}
+	kubernetes, err := h.goCommand(ctx, kubernetesModule, "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes")
+	if err != nil {
+		return err
+	}
+	porter := filepath.Join(kubernetes, "test/images/agnhost/porter")
+	files := map[string]string{
+		"/agnhost": filepath.Join(programs, "agnhost"), "/worker": h.path("worker"), "/etc/passwd": passwd, "/etc/nsswitch.conf": nsswitch,
+		// What the published agnhost has beside its program: a name server, and the certificate that it serves with.
+		"/coredns": h.path("coredns"), "/localhost.crt": filepath.Join(porter, "localhost.crt"), "/localhost.key": filepath.Join(porter, "localhost.key"),
+	}
 	for _, tool := range tools {
 		if err := addTool(ctx, files, tool); err != nil {
 			return err
@@ -66,15 +75,39 @@ func (h *house) writeTools(ctx context.Context) error {
 	return writeImage(h.path("tools.tar"), image.Image{Names: toolNames, Files: files, Entrypoint: []string{"/agnhost"}, Cmd: []string{"pause"}})
 }
 
-// addTool adds a program, as /bin/NAME, and the libraries that it is linked to.
+// writeBusybox writes the image of specs that want a shell and its usual company. One of them wants busybox itself: its nc ends its own side of a connection
+// at once, so that what comes long after is answered by who remembers the connection, and not by an RST.
+func (h *house) writeBusybox(ctx context.Context) error {
+	files := map[string]string{"/etc/passwd": h.path("passwd")} // as writeTools wrote it
+	if err := addTool(ctx, files, "busybox"); err != nil {
+		return err
+	}
+	applets, err := exec.CommandContext(ctx, files["/bin/busybox"], "--list").Output() //nolint:gosec // found above
+	if err != nil {
+		return fmt.Errorf("listing what busybox is: %w", err)
+	}
+	links := map[string]string{}
+	for applet := range strings.FieldsSeq(string(applets)) {
+		if applet != "busybox" {
+			links["/bin/"+applet] = "busybox"
+		}
+	}
+	return writeImage(h.path("busybox.tar"), image.Image{
+		Names: []string{"registry.k8s.io/e2e-test-images/busybox:1.37.0-1"}, Files: files, Links: links, Cmd: []string{"/bin/sh"},
+	})
+}
+
+// addTool adds a program, as /bin/NAME, and the libraries that it is linked to, if any.
 func addTool(ctx context.Context, files map[string]string, name string) error {
 	program, err := exec.LookPath(name)
 	if err != nil {
 		return fmt.Errorf("finding a tool: %w (`.ci/deps conformance` installs what is missing)", err)
 	}
 	files["/bin/"+name] = program
-	linked, err := exec.CommandContext(ctx, "ldd", program).CombinedOutput() //nolint:gosec // of the list above
-	if err != nil {
+	ldd := exec.CommandContext(ctx, "ldd", program) //nolint:gosec // of the lists above
+	ldd.Env = append(os.Environ(), "LC_ALL=C")
+	linked, err := ldd.CombinedOutput()
+	if err != nil && !strings.Contains(string(linked), "not a dynamic executable") {
 		return fmt.Errorf("finding the libraries of %s: %w: %s", program, err, linked)
 	}
 	for _, match := range library.FindAllStringSubmatch(string(linked), -1) {

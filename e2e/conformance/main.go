@@ -51,6 +51,7 @@ type options struct {
 	suites []suite
 	focus  string
 	quick  bool
+	name   string
 	nodes  int
 	procs  int
 	atOnce int
@@ -65,6 +66,7 @@ func (o *options) parse(args []string) error {
 	fs.StringVar(&names, "suites", strings.Join(suiteNames(), ","), "which suites, of these")
 	fs.StringVar(&o.focus, "focus", "", "only cases that match this regular expression (cyclonus: that have one of these tags); nothing is written then")
 	fs.BoolVar(&o.quick, "quick", false, "only a few cases of each suite; nothing is written then")
+	fs.StringVar(&o.name, "name", "conformance", "name of the cluster; another one for a second run at the same time")
 	fs.IntVar(&o.nodes, "nodes", 2, "nodes of the cluster")
 	fs.IntVar(&o.procs, "procs", 2, "specs of Kubernetes that run at the same time")
 	fs.IntVar(&o.atOnce, "at-once", 1, "suites that run at the same time, on a machine with cores to spare")
@@ -107,8 +109,8 @@ func (o *options) judge(ctx context.Context) (err error) {
 		return err
 	}
 	h.cluster, err = cluster.Start(ctx, cluster.Options{
-		Name: "conformance", Nodes: o.nodes, Families: lab.Dual, Manifests: []string{crd, h.path("warren.yaml")},
-		Images: []string{h.path("tools.tar"), h.path("coredns.tar"), h.path("regression-issue-74839.tar")}, Out: o.out,
+		Name: o.name, Nodes: o.nodes, Families: lab.Dual, Manifests: []string{crd, h.path("warren.yaml")},
+		Images: []string{h.path("tools.tar"), h.path("busybox.tar"), h.path("coredns.tar"), h.path("regression-issue-74839.tar")}, Out: o.out,
 	})
 	if err != nil {
 		return err
