@@ -30,20 +30,38 @@ demo-cluster: deps deps-cluster build control-plane node-programs ## Three nodes
 	$(LAB) cluster demo
 
 .PHONY: test
-test: deps deps-kernel build control-plane lint ## Every test, lint included (needs root: namespaces and real packets)
-	./.ci/timed "unit and kernel tests" go test -count=1 -timeout 15m $$(go list ./... | grep -vE '/e2e$$|/e2e/cluster$$|/e2e/lab|/internal/kube$$')
-	./.ci/timed "packets against policy's specification" go test -count=1 ./policy/nft -run '^TestDifferential$$' -policy.for=50s
-	./.ci/timed "rulesets against policy's specification" go test -count=1 ./policy -run '^TestDifferential$$' -policy.for=40s
-	./.ci/timed "policy's specification against cyclonus" go test -C policy/cyclonus -count=1 . -policy.for=30s
-	./.ci/timed "control plane, lab and API tests" go test -count=1 -timeout 15m -p 1 ./internal/kube ./e2e/lab/...
+test: deps deps-kernel deps-conformance build control-plane node-programs lint ## Every test, lint included (needs root: namespaces and real packets)
+	$(MAKE) --no-print-directory -j 2 --output-sync=target gate-unit gate-control-plane
 	./.ci/timed "WireGuard of the kernel, in a virtual machine" go run ./e2e/vm -short -timeout 20m
-	./.ci/timed "fuzzing, 20 s a target" ./.ci/fuzz 20s
+	$(MAKE) --no-print-directory -j 2 --output-sync=target gate-fuzz gate-conformance
 	./.ci/timed "bench of the mesh at scale, short" go run ./bench/mesh -short
 	./.ci/timed "bench of policy at scale, short" go run ./bench/policy -short
-	./.ci/timed "scenarios with real packets" go test -count=1 -timeout 40m -skip '^TestMeshOnly' -v ./e2e
+	./.ci/timed "scenarios with real packets" go test -count=1 -timeout 40m -parallel 3 -v ./e2e
+
+# What the gate does side by side, since each waits a good part of its time.
+.PHONY: gate-unit
+gate-unit: ## Half of what test does side by side: unit and kernel tests, rulesets and cyclonus
+	./.ci/timed "unit and kernel tests" go test -count=1 -timeout 15m $$(go list ./... | grep -vE '/e2e$$|/e2e/cluster$$|/e2e/lab|/internal/kube$$')
+	./.ci/timed "rulesets against policy's specification" go test -count=1 ./policy -run '^TestDifferential$$' -policy.for=40s
+	./.ci/timed "policy's specification against cyclonus" go test -C policy/cyclonus -count=1 . -policy.for=30s
+
+.PHONY: gate-control-plane
+gate-control-plane: ## The other half: control plane, lab and API, packets, the manifests
+	./.ci/timed "control plane, lab and API tests" go test -count=1 -timeout 15m -p 1 ./internal/kube ./e2e/lab/...
+	./.ci/timed "packets against policy's specification" go test -count=1 ./policy/nft -run '^TestDifferential$$' -policy.for=50s
+	./.ci/timed "chart, schemas, alerts and dashboard" go test -C manifests/render -count=1 .
+
+# Fuzzing takes what the other leaves: others' suites wait most of their time.
+.PHONY: gate-fuzz
+gate-fuzz: ## Every fuzz target for 20 s
+	./.ci/timed "fuzzing, 20 s a target" nice -n 19 ./.ci/fuzz 20s
+
+.PHONY: gate-conformance
+gate-conformance: ## A few cases of each of others' suites
+	./.ci/timed "a few cases of others' suites, on real kubelets" env WARREN_BIN=bin go run ./e2e/conformance -quick -name gate
 
 .PHONY: test-kernel
-test-kernel: deps-kernel control-plane ## What drives the kernel, and the scenarios, on Debian's kernel with WireGuard in a virtual machine
+test-kernel: deps-kernel deps-cluster control-plane node-programs ## What drives the kernel, and the scenarios, on Debian's kernel with WireGuard in a virtual machine
 	go run ./e2e/vm -timeout 240m
 	go run ./e2e/vm -clocks
 
@@ -113,7 +131,7 @@ test-cluster: deps-cluster build control-plane node-programs ## Real kubelets on
 
 .PHONY: test-permissions
 test-permissions: deps build control-plane ## Each verb that RBAC grants agents taken away in turn: they name it (needs root)
-	go test -count=1 -timeout 15m -v -run '^TestWithoutAPermission$$' ./e2e -permissions
+	go test -count=1 -timeout 15m -v -run '^TestWithoutAPermission$$' ./e2e
 
 .PHONY: conformance
 conformance: deps-conformance build control-plane node-programs ## Others' test suites on real kubelets: SUITES=netpol,network,policyapi,cyclonus (all), FOCUS=... of one; writes docs/conformance.md (needs root)
@@ -205,11 +223,16 @@ generate: ## Deepcopy functions and CRDs from the types in api/
 manifests: ## From manifests/base: manifests/warren.yaml, the one file for kubectl apply -f, and the Helm chart's copies
 	go run -C manifests/render . -o ../warren.yaml ../base
 	cp manifests/base/{warren.dev_*,serviceaccount,rbac,admission}.yaml manifests/chart/warren/files/
+	cp manifests/overlays/policy-only/rbac.yaml manifests/chart/warren/files/policy-only/
 	cp manifests/monitoring/{podmonitor.yaml,rules.yaml,dashboard.json} manifests/chart/warren/files/monitoring/
 
 .PHONY: test-modes
-test-modes: deps build control-plane ## Warren beside other plugins: bridge and ptp with host-local (needs root)
-	go test -count=1 -timeout 20m -v -run '^TestMeshOnly' ./e2e
+test-modes: deps build control-plane ## Warren beside other plugins, bridge and ptp with host-local: their mesh, or their policy (needs root)
+	go test -count=1 -timeout 40m -v -run '^Test(Mesh|Policy)Only' ./e2e
+
+.PHONY: test-migration
+test-migration: deps build control-plane ## A cluster on Flannel's layout becomes Warren's node by node, under traffic (needs root)
+	go test -count=1 -timeout 20m -v -run '^TestMigration' ./e2e
 
 .PHONY: test-manifests
 test-manifests: control-plane ## The real API server takes manifests/warren.yaml and every overlay, the Helm chart says the same; schemas, helm lint, alerts
