@@ -71,9 +71,8 @@ func (s *scene) call(ctx context.Context, who subject, command, pod string) (flo
 	cmd := s.node.Command(ctx, s.tools+"/cnitool", command, who.network, "/run/netns/"+pod)
 	cmd.Env = append(cmd.Env, "NETCONFPATH="+who.confDir, "CNI_PATH="+s.node.CNIBinDir()+":"+s.tools,
 		"CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE="+namespace+";K8S_POD_NAME="+pod)
-	start := time.Now()
 	out, err := cmd.CombinedOutput()
-	took := time.Since(start)
+	took := time.Since(cmd.Started)
 	if err != nil {
 		return 0, fmt.Errorf("%s: cnitool %s: %w: %s", who.name, command, err, out)
 	}

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/version"
+	"golang.org/x/sys/unix"
 
 	"github.com/warren-mesh/warren/internal/cni"
 	build "github.com/warren-mesh/warren/internal/version"
@@ -47,14 +47,23 @@ func boundStdin() *types.Error {
 	if len(text) > cni.MaxSize {
 		return types.NewError(types.ErrDecodingFailure, fmt.Sprintf("the network configuration has more than %d bytes", cni.MaxSize), "")
 	}
-	from, to, err := os.Pipe()
+	again, err := inMemory(text)
 	if err != nil {
-		return types.NewError(types.ErrIOFailure, "making a pipe", err.Error())
+		return types.NewError(types.ErrIOFailure, "keeping the network configuration", err.Error())
 	}
-	go func() {
-		_, err := io.Copy(to, bytes.NewReader(text))
-		_ = errors.Join(err, to.Close()) // Its reader is this process.
-	}()
-	os.Stdin = from
+	os.Stdin = again
 	return nil
+}
+
+// inMemory is a file that holds a text, to be read from its beginning. A pipe would take a thread that writes to it.
+func inMemory(text []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate("stdin", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(fd), "stdin")
+	if _, err := file.WriteAt(text, 0); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }

@@ -16,7 +16,7 @@ const (
 )
 
 // processors is how many the agent works on at once. It waits nearly all the time, and what comes is small: with more, each event wakes a
-// thread that looks for work and finds none, which costs more than the event. While pods come and go the agent takes a second one.
+// thread that looks for work and finds none, which costs more than the event. While pods come and go the agent takes more.
 const processors = 1
 
 // beFrugal sets these, unless Go's own environment variables say otherwise.

@@ -15,7 +15,9 @@ import (
 // process's view of it.
 type Cmd struct {
 	*exec.Cmd
-	host *Host
+	// Started is when the command itself was started: after the way into the host's namespaces, which is no part of it.
+	Started time.Time
+	host    *Host
 
 	once sync.Once
 	err  error
@@ -23,7 +25,8 @@ type Cmd struct {
 
 // Start starts the command.
 func (c *Cmd) Start() error {
-	if err := c.host.start(c.Cmd); err != nil {
+	var err error
+	if c.Started, err = c.host.startTimed(c.Cmd); err != nil {
 		return err
 	}
 	c.host.children.add(c)
@@ -69,12 +72,20 @@ func (c *Cmd) CombinedOutput() ([]byte, error) {
 
 // start starts any command in the host's namespaces.
 func (h *Host) start(cmd *exec.Cmd) error {
-	return onThread(func() error {
+	_, err := h.startTimed(cmd)
+	return err
+}
+
+// startTimed says when it did.
+func (h *Host) startTimed(cmd *exec.Cmd) (at time.Time, err error) {
+	err = onThread(func() error {
 		if err := h.ns.enter(kinds...); err != nil {
 			return fmt.Errorf("%s: %w", h.Name, err)
 		}
+		at = time.Now()
 		return cmd.Start()
 	})
+	return at, err
 }
 
 // children are the commands under way: init cannot end before they have been waited for.

@@ -9,8 +9,12 @@ import (
 // rushEnd is how long after a call of the plugin another one is thought to come.
 const rushEnd = time.Second
 
-// rush has the agent work on two processors while pods come and go. For all else one is enough, and costs less (cmd/warrend); but the parts of an
-// ADD go on side by side, and wait for each other where there is only one.
+// rushProcessors are as many as Go lets run at once then. Two parts of an ADD wait in the kernel most of their time, for the disk and for rtnetlink, and
+// each keeps one meanwhile.
+const rushProcessors = 3
+
+// rush has the agent work on more than one processor while pods come and go. For all else one is enough, and costs less (cmd/warrend); but the parts
+// of an ADD go on side by side, and wait for each other where there is only one.
 type rush struct {
 	mu    sync.Mutex
 	calls int
@@ -28,7 +32,7 @@ func (r *rush) begin() {
 		r.over.Stop()
 	}
 	if r.before == 0 && runtime.GOMAXPROCS(0) == 1 && runtime.NumCPU() > 1 {
-		r.before = runtime.GOMAXPROCS(2)
+		r.before = runtime.GOMAXPROCS(rushProcessors)
 	}
 }
 

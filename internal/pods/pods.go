@@ -46,6 +46,10 @@ type Policy interface {
 // bindTimeout bounds the wait for that: of a pod that the API server cannot tell of now, it comes to nothing.
 const bindTimeout = 10 * time.Second
 
+// attachedAtOnce is how many wires are made at the same time. The kernel makes one after the other, and of many that wait for it on a busy node none is
+// done before all are: those that came first are to be answered first.
+const attachedAtOnce = 4
+
 // Options are what Pods needs.
 type Options struct {
 	Leases *journal.Store
@@ -74,6 +78,8 @@ type Options struct {
 type Pods struct {
 	options Options
 	wires   locks
+	// attaching has a place for each wire that may be made now.
+	attaching chan struct{}
 	// sweeping says that what was retired is about to be removed.
 	sweeping atomic.Bool
 
@@ -97,7 +103,7 @@ func New(options Options) *Pods {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	return &Pods{options: options, suspects: map[suspicion]time.Time{}, void: map[ipam.Key]bool{}}
+	return &Pods{options: options, attaching: make(chan struct{}, attachedAtOnce), suspects: map[suspicion]time.Time{}, void: map[ipam.Key]bool{}}
 }
 
 // Call answers the plugin. An error with a code of the specification is a *types.Error.
@@ -194,7 +200,7 @@ func (p *Pods) wire(ctx context.Context, lease ipam.Lease, network Network, mac 
 	if p.options.Beside != nil {
 		others.Go(p.options.Beside)
 	}
-	_, err := podnet.Attach(s)
+	err := p.attach(s)
 	attached := err == nil
 	if !attached {
 		giveUp()
@@ -207,6 +213,14 @@ func (p *Pods) wire(ctx context.Context, lease ipam.Lease, network Network, mac 
 	}
 	p.options.OnStep("answer")
 	return wired, err
+}
+
+// attach makes a wire when it is its turn.
+func (p *Pods) attach(s podnet.Spec) error {
+	p.attaching <- struct{}{}
+	defer func() { <-p.attaching }()
+	_, err := podnet.Attach(s)
+	return err
 }
 
 // bind waits until a pod's rules are in the kernel.
