@@ -57,7 +57,7 @@ func (s *scene) measure(ctx context.Context, o options, out io.Writer) ([]report
 // populate adds pods that stay, as many of each.
 func (s *scene) populate(ctx context.Context, count int) error {
 	for _, who := range []subject{s.warren, s.them} {
-		pods, err := s.newPods(ctx, count)
+		pods, err := s.newPods(ctx, who.node, count)
 		if err != nil {
 			return err
 		}
@@ -86,15 +86,16 @@ func (s *scene) measureWith(ctx context.Context, o options) (add, del figures, e
 }
 
 func (s *scene) turn(ctx context.Context, count int, add, del *report.Samples) error {
-	links, err := s.links(ctx)
-	if err != nil {
-		return err
-	}
 	for _, who := range []struct {
 		subject  subject
 		add, del *[]float64
 	}{{s.warren, &add.Value, &del.Value}, {s.them, &add.Baseline, &del.Baseline}} {
-		pods, err := s.newPods(ctx, count)
+		node := who.subject.node
+		before, err := links(ctx, node)
+		if err != nil {
+			return err
+		}
+		pods, err := s.newPods(ctx, node, count)
 		if err != nil {
 			return err
 		}
@@ -108,7 +109,7 @@ func (s *scene) turn(ctx context.Context, count int, add, del *report.Samples) e
 			}
 			*step.samples = append(*step.samples, slices.Sorted(slices.Values(took))...)
 		}
-		if err := errors.Join(s.dropPods(ctx, pods), s.settle(ctx, links)); err != nil {
+		if err := errors.Join(s.dropPods(ctx, node, pods), settle(ctx, node, before)); err != nil {
 			return err
 		}
 		select {

@@ -11,31 +11,33 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	"github.com/warren-mesh/warren/e2e/lab"
 )
 
 // newPods makes pods as kubelet finds them, Pod objects and network namespaces, and gives their names.
-func (s *scene) newPods(ctx context.Context, count int) ([]string, error) {
+func (s *scene) newPods(ctx context.Context, n *lab.Node, count int) ([]string, error) {
 	names := make([]string, count)
 	for i := range names {
 		s.made++
 		names[i] = fmt.Sprintf("bench%d", s.made)
 		object := &corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Name: names[i], Labels: podLabels},
-			Spec:       corev1.PodSpec{NodeName: s.node.Name, Containers: []corev1.Container{{Name: "one", Image: "none"}}},
+			Spec:       corev1.PodSpec{NodeName: n.Name, Containers: []corev1.Container{{Name: "one", Image: "none"}}},
 		}
 		if _, err := s.pods().Create(ctx, object, metav1.CreateOptions{}); err != nil {
 			return nil, fmt.Errorf("making Pod %s: %w", names[i], err)
 		}
-		if _, err := s.node.Run(ctx, "ip", "netns", "add", names[i]); err != nil {
+		if _, err := n.Run(ctx, "ip", "netns", "add", names[i]); err != nil {
 			return nil, err
 		}
 	}
 	return names, nil
 }
 
-func (s *scene) dropPods(ctx context.Context, names []string) error {
+func (s *scene) dropPods(ctx context.Context, n *lab.Node, names []string) error {
 	for _, name := range names {
-		if _, err := s.node.Run(ctx, "ip", "netns", "delete", name); err != nil {
+		if _, err := n.Run(ctx, "ip", "netns", "delete", name); err != nil {
 			return err
 		}
 		if err := s.pods().Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)}); err != nil {
@@ -46,16 +48,16 @@ func (s *scene) dropPods(ctx context.Context, names []string) error {
 }
 
 // settle waits until no more links than these are there: what a DEL left to be done is not to be done in the other's time.
-func (s *scene) settle(ctx context.Context, links int) error {
+func settle(ctx context.Context, n *lab.Node, most int) error {
 	return wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
-		now, err := s.links(ctx)
-		return now <= links, err
+		now, err := links(ctx, n)
+		return now <= most, err
 	})
 }
 
-// links are how many the node has.
-func (s *scene) links(ctx context.Context) (int, error) {
-	out, err := s.node.Run(ctx, "ip", "-o", "link", "show", "type", "veth")
+// links are how many a node has.
+func links(ctx context.Context, n *lab.Node) (int, error) {
+	out, err := n.Run(ctx, "ip", "-o", "link", "show", "type", "veth")
 	if err != nil {
 		return 0, fmt.Errorf("counting links: %w", err)
 	}
@@ -68,8 +70,8 @@ func (s *scene) pods() typedcorev1.PodInterface {
 
 // call runs cnitool for a pod, and says how long that took, in milliseconds.
 func (s *scene) call(ctx context.Context, who subject, command, pod string) (float64, error) {
-	cmd := s.node.Command(ctx, s.tools+"/cnitool", command, who.network, "/run/netns/"+pod)
-	cmd.Env = append(cmd.Env, "NETCONFPATH="+who.confDir, "CNI_PATH="+s.node.CNIBinDir()+":"+s.tools,
+	cmd := who.node.Command(ctx, s.tools+"/cnitool", command, who.network, "/run/netns/"+pod)
+	cmd.Env = append(cmd.Env, "NETCONFPATH="+who.confDir, "CNI_PATH="+who.node.CNIBinDir()+":"+s.tools,
 		"CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE="+namespace+";K8S_POD_NAME="+pod)
 	out, err := cmd.CombinedOutput()
 	took := time.Since(cmd.Started)

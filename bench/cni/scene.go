@@ -22,15 +22,15 @@ const namespace = metav1.NamespaceDefault
 // podLabels are what every pod of the bench has.
 var podLabels = map[string]string{"app": "bench"}
 
-// subject is one of the two that are compared: a folder with its network configuration.
+// subject is one of the two that are compared: a node with nobody else's pods, and a folder with its network configuration.
 type subject struct {
 	name, network, confDir string
+	node                   *lab.Node
 }
 
-// scene is a node with an agent, and the reference plugins beside it.
+// scene is a node with an agent, and one without on which the reference plugins are.
 type scene struct {
 	lab          *lab.Lab
-	node         *lab.Node
 	tools        string
 	warren, them subject
 	made         int
@@ -47,12 +47,11 @@ func newScene(ctx context.Context, root string, out io.Writer) (*scene, error) {
 	if err := errors.Join(os.MkdirAll(base, 0o750), os.Setenv("XDG_RUNTIME_DIR", base)); err != nil {
 		return nil, err
 	}
-	s.lab, err = lab.Start(ctx, lab.Options{Name: "bench-cni", Nodes: 1, NodeMask4: 20, Out: out})
+	s.lab, err = lab.Start(ctx, lab.Options{Name: "bench-cni", Nodes: 2, NodeMask4: 20, Out: out})
 	if err != nil {
 		return nil, err
 	}
-	s.node = s.lab.Nodes()[0]
-	if err := errors.Join(s.isolate(ctx), s.configure(), s.configured(ctx)); err != nil {
+	if err := errors.Join(s.isolate(ctx), s.configure(ctx), s.configured(ctx)); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
@@ -61,11 +60,11 @@ func newScene(ctx context.Context, root string, out io.Writer) (*scene, error) {
 // configured waits for the agent's network configuration, which it writes when it can serve.
 func (s *scene) configured(ctx context.Context) error {
 	err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
-		found, err := filepath.Glob(filepath.Join(s.node.CNIConfDir(), "*.conflist"))
+		found, err := filepath.Glob(filepath.Join(s.warren.confDir, "*.conflist"))
 		return len(found) > 0, err
 	})
 	if err != nil {
-		return fmt.Errorf("waiting for a network configuration in %s: %w", s.node.CNIConfDir(), err)
+		return fmt.Errorf("waiting for a network configuration in %s: %w", s.warren.confDir, err)
 	}
 	return nil
 }
@@ -90,11 +89,15 @@ func (s *scene) isolate(ctx context.Context) error {
 
 func (s *scene) close() error { return s.lab.Close() }
 
-// configure writes the baseline's network configuration; Warren's is the one that its agent wrote.
-func (s *scene) configure() error {
+// configure writes the baseline's network configuration, and takes the agent from its node; Warren's is the one that its agent wrote.
+func (s *scene) configure(ctx context.Context) error {
+	ours, theirs := s.lab.Nodes()[0], s.lab.Nodes()[1]
+	if err := theirs.StopAgent(ctx); err != nil {
+		return err
+	}
 	dir := filepath.Join(s.lab.Dir(), "ptp")
-	s.warren = subject{"Warren", "warren", s.node.CNIConfDir()}
-	s.them = subject{"ptp", "bench-ptp", dir}
+	s.warren = subject{"Warren", "warren", ours.CNIConfDir(), ours}
+	s.them = subject{"ptp", "bench-ptp", dir, theirs}
 	conf := fmt.Sprintf(`{"cniVersion": "1.0.0", "name": "bench-ptp", "plugins": [{"type": "ptp", "ipMasq": false,
 		"ipam": {"type": "host-local", "subnet": "10.99.0.0/20", "dataDir": %q, "routes": [{"dst": "0.0.0.0/0"}]}}]}`, filepath.Join(dir, "leases"))
 	if err := os.MkdirAll(dir, 0o750); err != nil {

@@ -105,11 +105,12 @@ func (r *request) link() (netlink.Link, error) {
 // finish sets both ends up, the host's last: with its routes, the pod is reachable.
 func (b *batch) finish(s Spec, result Result, pod *namespace, p pair) error {
 	s.step("name the wire")
-	if err := b.name(s, p.host); err != nil {
+	sysctls, err := b.name(s, p.host)
+	if err != nil {
 		return err
 	}
 	s.step("prepare the host's end")
-	if err := hostSysctls(s, result.HostLink); err != nil {
+	if err := sysctls(s, result.HostLink); err != nil {
 		return err
 	}
 	if err := b.do(ask("setting the host's end up", unix.RTM_SETLINK, unix.NLM_F_ACK, header(p.host, unix.IFF_UP))); err != nil {
@@ -123,9 +124,9 @@ func (b *batch) finish(s Spec, result Result, pod *namespace, p pair) error {
 	return b.finishHost(s, result, p.host)
 }
 
-// name says whose a new link is and, where the kernel takes it by this way, what the sysctls would: those of the family INET that hostSysctls
-// sets, and the addr_gen_mode. To write one of them to /proc is to try until nobody else changes links, at the cost of a processor.
-func (b *batch) name(s Spec, index int) error {
+// name says whose a new link is and, where the kernel takes it by this way, what some of its sysctls are to be: it gives what sets the rest. To
+// write one of them to /proc is to try until nobody else changes links, at the cost of a processor, and to read one may be.
+func (b *batch) name(s Spec, index int) (rest func(Spec, string) error, err error) {
 	named := func() *request {
 		return ask("naming it", unix.RTM_SETLINK, unix.NLM_F_ACK, header(index, 0)).add(unix.IFLA_IFALIAS, []byte(alias(s.Namespace, s.Name)))
 	}
@@ -139,9 +140,9 @@ func (b *batch) name(s Spec, index int) error {
 	spec.AddRtAttr(unix.AF_INET6, nil).AddRtAttr(unix.IFLA_INET6_ADDR_GEN_MODE, []byte{addressesByHand})
 	r.AddData(spec)
 	if err := b.do(r); !errors.Is(err, unix.EAFNOSUPPORT) {
-		return err
+		return unnamedSysctls, err
 	}
-	return b.do(named()) // The kernel has no IPv6, or not for this link.
+	return hostSysctls, b.do(named()) // The kernel has no IPv6, or not for this link.
 }
 
 // finishPod is called in the pod's namespace.

@@ -32,20 +32,26 @@ func hostSysctls(s Spec, name string) error {
 	if ipv4 {
 		errs = append(errs, setSysctl(conf4, name, "forwarding", 1))
 	}
-	errs = append(errs, setSysctl(conf4, name, "arp_ignore", answersNoARP))
-	errs = append(errs, // a pod is no router
-		unlessNeeded(ipv6, setSysctl(conf6, name, "accept_ra", 0)),
-		unlessNeeded(ipv6, setSysctl(conf6, name, "addr_gen_mode", addressesByHand)))
+	return errors.Join(append(errs,
+		setSysctl(conf4, name, "arp_ignore", answersNoARP),
+		unlessNeeded(ipv6, setSysctl(conf6, name, "addr_gen_mode", addressesByHand)),
+		unnamedSysctls(s, name))...)
+}
+
+// unnamedSysctls sets those of the host's end that a new link does not get with its name.
+func unnamedSysctls(s Spec, name string) error {
+	_, ipv6 := s.families()
+	err := unlessNeeded(ipv6, writeSysctl(conf6, name, "accept_ra", 0)) // a pod is no router
 	if ipv6 {
-		errs = append(errs, setSysctl(conf6, name, "disable_ipv6", 0), setSysctl(conf6, name, "forwarding", 1))
+		err = errors.Join(err, setSysctl(conf6, name, "disable_ipv6", 0), setSysctl(conf6, name, "forwarding", 1))
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // podSysctls sets those of the pod's end, in the pod's namespace. Container runtimes may have disabled IPv6 there.
 func podSysctls(s Spec) error {
 	_, ipv6 := s.families()
-	err := unlessNeeded(ipv6, setSysctl(conf6, s.Interface, "accept_ra", 0)) // nobody advertises: do not ask
+	err := unlessNeeded(ipv6, writeSysctl(conf6, s.Interface, "accept_ra", 0)) // nobody advertises: do not ask
 	if ipv6 {
 		err = errors.Join(err, setSysctl(conf6, s.Interface, "disable_ipv6", 0))
 	}
@@ -60,14 +66,18 @@ func unlessNeeded(needed bool, err error) error {
 	return err
 }
 
-// setSysctl sets an interface's sysctl in the namespace of the calling thread. What has the value already is not written. To read one is what
-// a wire costs most of: it is done by plain system calls.
+// setSysctl sets an interface's sysctl in the namespace of the calling thread. What has the value already is not written: for many the kernel takes the
+// lock of all links then. To read one is what a wire costs most of: it is done by plain system calls.
 func setSysctl(conf, name, key string, value int) error {
-	path, text := filepath.Join(conf, name, key), strconv.Itoa(value)
-	if old, err := readSysctl(path); err == nil && old == text {
+	if old, err := readSysctl(filepath.Join(conf, name, key)); err == nil && old == strconv.Itoa(value) {
 		return nil
 	}
-	if err := sysctl.Write(path, text); err != nil {
+	return writeSysctl(conf, name, key, value)
+}
+
+// writeSysctl is for those that cost no more to write than to read.
+func writeSysctl(conf, name, key string, value int) error {
+	if err := sysctl.Write(filepath.Join(conf, name, key), strconv.Itoa(value)); err != nil {
 		return fmt.Errorf("setting sysctl %s of %s to %d: %w", key, name, value, err)
 	}
 	return nil
