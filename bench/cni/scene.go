@@ -96,12 +96,17 @@ func (s *scene) configure(ctx context.Context) error {
 		return err
 	}
 	dir := filepath.Join(s.lab.Dir(), "ptp")
+	leases := filepath.Join(dir, "leases")
 	s.warren = subject{"Warren", "warren", ours.CNIConfDir(), ours}
 	s.them = subject{"ptp", "bench-ptp", dir, theirs}
 	conf := fmt.Sprintf(`{"cniVersion": "1.0.0", "name": "bench-ptp", "plugins": [{"type": "ptp", "ipMasq": false,
-		"ipam": {"type": "host-local", "subnet": "10.99.0.0/20", "dataDir": %q, "routes": [{"dst": "0.0.0.0/0"}]}}]}`, filepath.Join(dir, "leases"))
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+		"ipam": {"type": "host-local", "subnet": "10.99.0.0/20", "dataDir": %q, "routes": [{"dst": "0.0.0.0/0"}]}}]}`, leases)
+	if err := os.MkdirAll(leases, 0o750); err != nil {
 		return err
+	}
+	// host-local flushes nothing: what it writes is on the disk when it answers, as Warren's leases are, where the folder says so.
+	if out, err := theirs.Run(ctx, "chattr", "+S", "+D", leases); err != nil {
+		return fmt.Errorf("having host-local's leases written through (the repository has to be on a file system that can, like ext4): %w: %s", err, out)
 	}
 	return os.WriteFile(filepath.Join(dir, "10-ptp.conflist"), []byte(conf), 0o600)
 }

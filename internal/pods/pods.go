@@ -188,15 +188,15 @@ func (p *Pods) wire(ctx context.Context, lease ipam.Lease, network Network, mac 
 	s := p.spec(lease, network.MTU)
 	s.MAC = mac
 	wired := s.Result()
-	others, group := errgroup.WithContext(ctx)
+	others, group := errgroup.WithContext(ctx) // Who takes longest begins first.
 	group, giveUp := context.WithCancel(group)
 	defer giveUp()
 	others.Go(p.options.Leases.Sync)
+	others.Go(func() error { return p.bind(group, lease, wired.HostLink) })
 	others.Go(func() error {
 		p.options.OnStep("guard")
 		return p.options.Guard.AddPod(wired.HostLink, wired.PodMAC)
 	})
-	others.Go(func() error { return p.bind(group, lease, wired.HostLink) })
 	if p.options.Beside != nil {
 		others.Go(p.options.Beside)
 	}
