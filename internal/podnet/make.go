@@ -61,8 +61,8 @@ func (b *batch) makeVeth(s Spec, result Result, pod *namespace) (pair, error) {
 	mtu := nl.Uint32Attr(uint32(s.MTU)) //nolint:gosec // checked
 	create := ask("making it", unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, header(0, 0)).
 		add(unix.IFLA_IFNAME, nl.ZeroTerminated(result.HostLink)).add(unix.IFLA_MTU, mtu).add(unix.IFLA_ADDRESS, result.HostMAC)
-	// The kernel would give each end a queue for every processor that may ever come, which is half of what a wire costs on many; without XDP and GRO
-	// on the veth only the first is used.
+	// From 5.17 on the kernel would give each end a queue for every processor that may ever come, which is a quarter of what it costs to make a veth where
+	// there are two. They are for XDP and GRO on the veth itself.
 	queues := nl.Uint32Attr(1)
 	create.add(unix.IFLA_NUM_TX_QUEUES, queues).add(unix.IFLA_NUM_RX_QUEUES, queues)
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
