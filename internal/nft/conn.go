@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"sync/atomic"
 
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
@@ -25,9 +24,8 @@ type Conn struct {
 	raw *netlink.Conn
 	// buffer is for what dump reads.
 	buffer []byte
-	// port is the socket's netlink port, which the kernel puts into every notice of a change made by this socket.
-	// Watch reads it from another goroutine.
-	port atomic.Uint32
+	// port is the socket's netlink port.
+	port uint32
 }
 
 // Open opens the socket. It needs CAP_NET_ADMIN.
@@ -40,7 +38,11 @@ func Open() (*Conn, error) {
 }
 
 // Close closes the socket. What it wrote stays in the kernel.
-func (c *Conn) Close() error { return c.nft.CloseLasting() }
+func (c *Conn) Close() error {
+	port := c.port
+	c.port = 0
+	return errors.Join(own.replace(port, 0), c.nft.CloseLasting())
+}
 
 func (c *Conn) open() error {
 	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(raw *netlink.Conn) error {
@@ -55,7 +57,10 @@ func (c *Conn) open() error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("reading the nftables socket's port: %w", err), conn.CloseLasting())
 	}
-	c.port.Store(port)
+	if err := own.replace(c.port, port); err != nil {
+		return errors.Join(fmt.Errorf("keeping notices of our own changes from us: %w", err), conn.CloseLasting())
+	}
+	c.port = port
 	return nil
 }
 

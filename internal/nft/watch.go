@@ -10,14 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Watch tells, until ctx ends, that somebody else changed the table of that name, a rule with that comment, or any base chain. Notices
+// Watch tells, until ctx ends, that another process changed the table of that name, a rule with that comment, or any base chain. Notices
 // coalesce: one that is waiting stands for all that came after it. The channel is closed at the end, and when the socket fails.
-func (c *Conn) Watch(ctx context.Context, table, comment string) (<-chan struct{}, error) {
+func Watch(ctx context.Context, table, comment string) (<-chan struct{}, error) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return nil, fmt.Errorf("opening a socket for nftables notices: %w", err)
 	}
-	if err := errors.Join(conn.SetReadBuffer(socketBuffer), conn.JoinGroup(unix.NFNLGRP_NFTABLES)); err != nil {
+	if err := errors.Join(conn.SetReadBuffer(socketBuffer), own.watch(conn), conn.JoinGroup(unix.NFNLGRP_NFTABLES)); err != nil {
+		own.forget(conn)
 		return nil, errors.Join(fmt.Errorf("subscribing to nftables notices: %w", err), conn.Close())
 	}
 	changed := make(chan struct{}, 1)
@@ -25,6 +26,7 @@ func (c *Conn) Watch(ctx context.Context, table, comment string) (<-chan struct{
 	go func() {
 		defer close(changed)
 		defer stop()
+		defer own.forget(conn)
 		for {
 			messages, err := conn.Receive()
 			lost := errors.Is(err, unix.ENOBUFS) // More came than the buffer holds: any of it may be of interest.
@@ -32,7 +34,7 @@ func (c *Conn) Watch(ctx context.Context, table, comment string) (<-chan struct{
 				_ = conn.Close()
 				return
 			}
-			if !lost && !c.concerns(messages, table, comment) {
+			if !lost && !concerns(messages, table, comment) {
 				continue
 			}
 			select {
@@ -44,10 +46,10 @@ func (c *Conn) Watch(ctx context.Context, table, comment string) (<-chan struct{
 	return changed, nil
 }
 
-// concerns says whether a message is about something of ours and by somebody else.
-func (c *Conn) concerns(messages []netlink.Message, table, comment string) bool {
+// concerns says whether a message is about something of ours and by another process. One may be of a socket of ours that was opened since it was sent.
+func concerns(messages []netlink.Message, table, comment string) bool {
 	for _, m := range messages {
-		if m.Header.PID == c.port.Load() || m.Header.Type>>8 != unix.NFNL_SUBSYS_NFTABLES {
+		if own.has(m.Header.PID) || m.Header.Type>>8 != unix.NFNL_SUBSYS_NFTABLES {
 			continue
 		}
 		switch uint16(m.Header.Type & 0xff) {

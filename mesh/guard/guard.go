@@ -112,7 +112,7 @@ func (g *Guard) Forget() {
 // Watch tells, until ctx ends, that somebody else changed something which may call for Forget and Set. The channel is closed at
 // the end, and when the kernel ends the subscription.
 func (g *Guard) Watch(ctx context.Context) (<-chan struct{}, error) {
-	changed, err := g.conn.Watch(ctx, mesh.GuardTable, comment)
+	changed, err := nft.Watch(ctx, mesh.GuardTable, comment)
 	if err != nil {
 		return nil, fmt.Errorf("watching the guard: %w", err)
 	}

@@ -187,7 +187,7 @@ func (t *Table) send(change nft.Change) error {
 // Watch tells, until ctx ends, that somebody else changed the table, which calls for Set. The channel is closed at the end, and when the
 // kernel ends the subscription.
 func (t *Table) Watch(ctx context.Context) (<-chan struct{}, error) {
-	changed, err := t.conn.Watch(ctx, TableName, TableName)
+	changed, err := nft.Watch(ctx, TableName, TableName)
 	if err != nil {
 		return nil, fmt.Errorf("watching the policy table: %w", err)
 	}
