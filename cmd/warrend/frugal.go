@@ -37,6 +37,17 @@ func tuneCollector(struct{}) {
 	runtime.AddCleanup(new([16]byte), tuneCollector, struct{}{})
 }
 
+// tunnelCollectorPercent is the same of the tunnel process, which has nearly nothing but message buffers. Those in use are used again, packets make no
+// garbage, and with Go's own percentage as much again as all of them would stay resident once a few thousand peers had come and gone.
+const tunnelCollectorPercent = 25
+
+// beFrugalTunnel sets it, unless Go's own environment variable says otherwise.
+func beFrugalTunnel() {
+	if _, set := os.LookupEnv("GOGC"); !set {
+		debug.SetGCPercent(tunnelCollectorPercent)
+	}
+}
+
 // collectorAt is the percentage for so many bytes in use.
 func collectorAt(live uint64) int {
 	return max(collectorPercent, int(100*collectorFloor/max(live, 1<<20))) //nolint:gosec // at most 800

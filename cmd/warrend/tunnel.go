@@ -24,6 +24,7 @@ the agent's.`,
 			if path != "" {
 				return serveTunnels(cmd.Context(), path)
 			}
+			beFrugalTunnel()
 			return tunnel.Run(cmd.Context(), tunnel.Options{Interface: iface})
 		},
 	}
