@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// rushEnd is how long after a call of the plugin another one is thought to come.
-const rushEnd = time.Second
+// rushEnd is how long after a call of the plugin another one is thought to come. To change the number of processors stops all that the agent does for
+// a moment, and the call waits for it.
+const rushEnd = 10 * time.Second
 
 // rushProcessors are as many as Go lets run at once then. Two parts of an ADD wait in the kernel most of their time, for the disk and for rtnetlink, and
 // each keeps one meanwhile.

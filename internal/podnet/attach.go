@@ -16,21 +16,33 @@ import (
 // (unix.EEXIST). If Attach fails, the wire that it made is gone again.
 func Attach(s Spec) (Result, error) {
 	if err := s.validate(); err != nil {
-		return Result{}, fmt.Errorf("attaching pod %s/%s: %w", s.Namespace, s.Name, err)
+		return Result{}, s.failed(err)
 	}
-	result := s.Result()
-	if err := attach(s, result); err != nil {
-		return Result{}, fmt.Errorf("attaching pod %s/%s: %w", s.Namespace, s.Name, err)
+	sandbox, err := OpenSandbox(s.NetNS)
+	if err != nil {
+		return Result{}, s.failed(err)
 	}
-	return result, nil
+	defer sandbox.Close()
+	return sandbox.Attach(s)
 }
 
-func attach(s Spec, result Result) error {
-	pod, err := openNamespace(s.NetNS)
-	if err != nil {
-		return err
+// Attach is the same where the pod's network namespace is open already.
+func (n *Sandbox) Attach(s Spec) (Result, error) {
+	err := s.validate()
+	if err == nil {
+		err = attach(s, s.Result(), n)
 	}
-	defer pod.close()
+	if err != nil {
+		return Result{}, s.failed(err)
+	}
+	return s.Result(), nil
+}
+
+func (s Spec) failed(err error) error {
+	return fmt.Errorf("attaching pod %s/%s: %w", s.Namespace, s.Name, err)
+}
+
+func attach(s Spec, result Result, pod *Sandbox) error {
 	if err := makeWire(s, result, pod); !errors.Is(err, errThere) {
 		return err
 	}
@@ -56,7 +68,7 @@ func attach(s Spec, result Result) error {
 }
 
 // converge brings both ends to the Spec, the host's last: with its routes, the pod is reachable.
-func converge(s Spec, result Result, host *end, pod *namespace, link int) error {
+func converge(s Spec, result Result, host *end, pod *Sandbox, link int) error {
 	s.step("prepare the host's end")
 	if err := host.prepareHost(s, result.HostLink, link); err != nil {
 		return fmt.Errorf("preparing %s: %w", result.HostLink, err)

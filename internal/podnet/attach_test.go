@@ -222,13 +222,13 @@ func TestAttachConcurrently(t *testing.T) {
 	}
 }
 
-func openOwn(tb testing.TB) *namespace {
+func openOwn(tb testing.TB) *Sandbox {
 	tb.Helper()
 	own, err := openNamespaceUnchecked()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(own.close)
+	tb.Cleanup(own.Close)
 	return own
 }
 

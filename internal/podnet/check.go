@@ -21,11 +21,11 @@ func Check(s Spec) error {
 }
 
 func checkWire(s Spec) error {
-	pod, err := openNamespace(s.NetNS)
+	pod, err := OpenSandbox(s.NetNS)
 	if err != nil {
 		return err
 	}
-	defer pod.close()
+	defer pod.Close()
 	host, err := newEnd()
 	if err != nil {
 		return err
@@ -124,14 +124,4 @@ func Wired(namespace, name, iface string) (bool, error) {
 		return false, fmt.Errorf("looking for the wire of pod %s/%s: %w", namespace, name, err)
 	}
 	return link != nil, nil
-}
-
-// IsNetNS is an error (ErrNetNS) unless the path is that of a network namespace which is not the caller's own.
-func IsNetNS(path string) error {
-	pod, err := openNamespace(path)
-	if err != nil {
-		return err
-	}
-	pod.close()
-	return nil
 }

@@ -112,7 +112,7 @@ func TestTune(t *testing.T) {
 	}
 }
 
-func TestIsNetNS(t *testing.T) {
+func TestOpenSandbox(t *testing.T) {
 	node(t)
 	fifo := t.TempDir() + "/fifo"
 	run(t, "mkfifo "+fifo)
@@ -121,11 +121,13 @@ func TestIsNetNS(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"", "/none", file, fifo, "/dev/zero", "/", "/proc/self/ns/mnt", "/proc/thread-self/ns/net"} {
-		if err := IsNetNS(path); err == nil || !strings.Contains(err.Error(), ErrNetNS.Error()) {
+		if _, err := OpenSandbox(path); err == nil || !strings.Contains(err.Error(), ErrNetNS.Error()) {
 			t.Errorf("%q: %v", path, err)
 		}
 	}
-	if err := IsNetNS(newPod(t, "web").NetNS); err != nil {
-		t.Error(err)
+	sandbox, err := OpenSandbox(newPod(t, "web").NetNS)
+	if err != nil {
+		t.Fatal(err)
 	}
+	sandbox.Close()
 }

@@ -28,7 +28,7 @@ type pair struct{ host, pod int }
 
 // makeWire makes a wire and sets it up. Nothing is there that would have to be looked at or taken away, so that it takes fewer requests than
 // converge, and most of them together. If it fails, the wire is gone again.
-func makeWire(s Spec, result Result, pod *namespace) error {
+func makeWire(s Spec, result Result, pod *Sandbox) error {
 	host, err := newBatch()
 	if err != nil {
 		return err
@@ -57,7 +57,7 @@ func getLink(index int) *request {
 	return ask("finding it", unix.RTM_GETLINK, unix.NLM_F_ACK, header(index, 0))
 }
 
-func (b *batch) makeVeth(s Spec, result Result, pod *namespace) (pair, error) {
+func (b *batch) makeVeth(s Spec, result Result, pod *Sandbox) (pair, error) {
 	mtu := nl.Uint32Attr(uint32(s.MTU)) //nolint:gosec // checked
 	create := ask("making it", unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, header(0, 0)).
 		add(unix.IFLA_IFNAME, nl.ZeroTerminated(result.HostLink)).add(unix.IFLA_MTU, mtu).add(unix.IFLA_ADDRESS, result.HostMAC)
@@ -103,7 +103,7 @@ func (r *request) link() (netlink.Link, error) {
 }
 
 // finish sets both ends up, the host's last: with its routes, the pod is reachable.
-func (b *batch) finish(s Spec, result Result, pod *namespace, p pair) error {
+func (b *batch) finish(s Spec, result Result, pod *Sandbox, p pair) error {
 	s.step("name the wire")
 	sysctls, err := b.name(s, p.host)
 	if err != nil {

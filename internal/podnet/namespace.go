@@ -9,14 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namespace is an open network namespace.
-type namespace struct{ file *os.File }
+// Sandbox is a pod's network namespace, open.
+type Sandbox struct{ file *os.File }
 
 // ErrNetNS says that a path is not that of a pod's network namespace.
 var ErrNetNS = errors.New("opening network namespace")
 
-// openNamespace refuses the caller's own: whoever attaches a pod that uses the host's network would cut off the host.
-func openNamespace(path string) (*namespace, error) {
+// OpenSandbox opens the network namespace at a path. It refuses the caller's own (ErrNetNS): whoever attaches a pod that uses the host's network would
+// cut off the host.
+func OpenSandbox(path string) (*Sandbox, error) {
 	// To open a pipe or a device may have effects, or never end.
 	if info, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNetNS, err)
@@ -30,8 +31,11 @@ func openNamespace(path string) (*namespace, error) {
 	if err := check(file); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w %s: %w", ErrNetNS, path, err), file.Close())
 	}
-	return &namespace{file}, nil
+	return &Sandbox{file}, nil
 }
+
+// Close lets go of it. The pod keeps it.
+func (n *Sandbox) Close() { _ = n.file.Close() }
 
 func check(file *os.File) error {
 	kind, err := unix.IoctlRetInt(int(file.Fd()), unix.NS_GET_NSTYPE)
@@ -52,12 +56,10 @@ func check(file *os.File) error {
 	return nil
 }
 
-func (n *namespace) fd() int { return int(n.file.Fd()) }
-
-func (n *namespace) close() { _ = n.file.Close() }
+func (n *Sandbox) fd() int { return int(n.file.Fd()) }
 
 // do calls f on a thread in the namespace. The thread comes back before do returns, or it is never used again.
-func (n *namespace) do(f func() error) error {
+func (n *Sandbox) do(f func() error) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
@@ -71,7 +73,7 @@ func (n *namespace) do(f func() error) error {
 }
 
 // onThread says whether the thread is where it was before.
-func (n *namespace) onThread(f func() error) (restored bool, err error) {
+func (n *Sandbox) onThread(f func() error) (restored bool, err error) {
 	own, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		return true, fmt.Errorf("opening current network namespace: %w", err)

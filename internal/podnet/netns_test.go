@@ -60,7 +60,7 @@ func try(command string) (string, error) {
 // pod is a network namespace and what it is to be given.
 type pod struct {
 	Spec
-	*namespace
+	*Sandbox
 }
 
 func newPod(tb testing.TB, name string, addrs ...string) *pod {
@@ -81,7 +81,7 @@ func newPod(tb testing.TB, name string, addrs ...string) *pod {
 		tb.Fatal("making a pod's network namespace failed")
 	}
 	tb.Cleanup(func() { _ = file.Close() })
-	p := &pod{namespace: &namespace{file}, Spec: Spec{
+	p := &pod{Sandbox: &Sandbox{file}, Spec: Spec{
 		NetNS:     fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), file.Fd()),
 		Interface: "eth0", Namespace: "default", Name: name, MTU: testMTU,
 	}}

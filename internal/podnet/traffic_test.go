@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-func openNamespaceUnchecked() (*namespace, error) {
+func openNamespaceUnchecked() (*Sandbox, error) {
 	file, err := os.Open("/proc/thread-self/ns/net")
-	return &namespace{file}, err
+	return &Sandbox{file}, err
 }
 
 func TestPodsTalk(t *testing.T) {
@@ -34,17 +34,17 @@ func TestPodsTalk(t *testing.T) {
 	run(t, a.in("ping -c1 -W1 -M do -s 1352 fd00:10:244::6"))
 	for _, addr := range b.Addresses {
 		const size = 32 << 20
-		if n, err := transfer(a.namespace, b.namespace, addr, size); n != size || err != nil {
+		if n, err := transfer(a.Sandbox, b.Sandbox, addr, size); n != size || err != nil {
 			t.Errorf("TCP to %s: %d of %d bytes, error %v", addr, n, size, err)
 		}
-		if n, err := transfer(openOwn(t), b.namespace, addr, size); n != size || err != nil {
+		if n, err := transfer(openOwn(t), b.Sandbox, addr, size); n != size || err != nil {
 			t.Errorf("TCP from the node to %s: %d of %d bytes, error %v", addr, n, size, err)
 		}
 	}
 }
 
 // transfer sends bytes by TCP from one namespace to an address in another, and says how many arrived.
-func transfer(from, to *namespace, addr netip.Addr, size int64) (n int64, err error) {
+func transfer(from, to *Sandbox, addr netip.Addr, size int64) (n int64, err error) {
 	var listener net.Listener
 	if err := to.do(func() (err error) {
 		listener, err = net.Listen("tcp", netip.AddrPortFrom(addr, 0).String())
@@ -91,7 +91,7 @@ func TestFirstPacket(t *testing.T) {
 			addr = netip.MustParseAddr(fmt.Sprintf("fd00:10:244::%x", 10+i))
 		}
 		p := newPod(t, fmt.Sprintf("web-%d", i), addr.String())
-		inPod, inNode := listen(t, p.namespace), listen(t, own)
+		inPod, inNode := listen(t, p.Sandbox), listen(t, own)
 		p.attach(t)
 		start := time.Now()
 		if i%4 < 2 {
@@ -105,7 +105,7 @@ func TestFirstPacket(t *testing.T) {
 	}
 }
 
-func listen(t *testing.T, n *namespace) *net.UDPConn {
+func listen(t *testing.T, n *Sandbox) *net.UDPConn {
 	t.Helper()
 	var conn *net.UDPConn
 	if err := n.do(func() (err error) { conn, err = net.ListenUDP("udp", nil); return err }); err != nil {

@@ -29,11 +29,11 @@ func tune(s Spec) error {
 	if err := hostSysctls(s, link.Attrs().Name); err != nil {
 		return err
 	}
-	pod, err := openNamespace(s.NetNS)
+	pod, err := OpenSandbox(s.NetNS)
 	if err != nil {
 		return err
 	}
-	defer pod.close()
+	defer pod.Close()
 	inPod := func() error { return pod.do(func() error { return setPodMTU(s, link) }) }
 	inHost := func() error {
 		if link.Attrs().MTU == s.MTU {

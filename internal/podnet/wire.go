@@ -43,7 +43,7 @@ func newEnd() (*end, error) {
 }
 
 // former finds the pair that has the name, and says whether it is the one that is wanted. It gives the index of the host's end; 0 for none.
-func (e *end) former(s Spec, result Result, pod *namespace) (index int, same bool, err error) {
+func (e *end) former(s Spec, result Result, pod *Sandbox) (index int, same bool, err error) {
 	want := alias(s.Namespace, s.Name)
 	link, err := e.findAny(result.HostLink, want)
 	if err != nil || link == nil {

@@ -18,21 +18,22 @@ type asked struct {
 	mac net.HardwareAddr
 }
 
-// parseAsked reads the configuration's runtimeConfig.
-func parseAsked(config json.RawMessage) (a asked, err error) {
+// parseAsked reads a configuration's runtimeConfig, which may have none.
+func parseAsked(runtimeConfig json.RawMessage) (a asked, err error) {
 	var conf struct {
-		RuntimeConfig struct {
-			IPs []string `json:"ips"`
-			MAC string   `json:"mac"`
-		} `json:"runtimeConfig"`
+		IPs []string `json:"ips"`
+		MAC string   `json:"mac"`
 	}
-	if err := json.Unmarshal(config, &conf); err != nil {
+	if len(runtimeConfig) == 0 {
+		return a, nil
+	}
+	if err := json.Unmarshal(runtimeConfig, &conf); err != nil {
 		return a, types.NewError(types.ErrDecodingFailure, "parsing runtimeConfig", err.Error())
 	}
 	refuse := func(format string, args ...any) error {
 		return types.NewError(types.ErrInvalidNetworkConfig, "runtimeConfig."+fmt.Sprintf(format, args...), "")
 	}
-	for _, text := range conf.RuntimeConfig.IPs {
+	for _, text := range conf.IPs {
 		addr, err := parseAddress(text)
 		if err != nil {
 			return a, refuse("ips %.100q: want an address of one of the node's pod CIDRs, with or without the length of a prefix", text)
@@ -42,7 +43,7 @@ func parseAsked(config json.RawMessage) (a asked, err error) {
 		}
 		a.addresses = append(a.addresses, addr)
 	}
-	if text := conf.RuntimeConfig.MAC; text != "" {
+	if text := conf.MAC; text != "" {
 		const size, multicast = 6, 1
 		mac, err := net.ParseMAC(text)
 		if err != nil || len(mac) != size || mac[0]&multicast != 0 || slices.Equal(mac, make(net.HardwareAddr, size)) {

@@ -34,16 +34,15 @@ type podArgs struct {
 }
 
 func parse(command cni.Command, r cni.Request) (c call, err error) {
-	if err := json.Unmarshal(r.Config, &c.conf); err != nil {
+	var conf struct {
+		types.PluginConf
+		Gate          bool            `json:"gate"`
+		RuntimeConfig json.RawMessage `json:"runtimeConfig"`
+	}
+	if err := json.Unmarshal(r.Config, &conf); err != nil {
 		return c, types.NewError(types.ErrDecodingFailure, "parsing the network configuration", err.Error())
 	}
-	var gate struct {
-		Gate bool `json:"gate"`
-	}
-	if err := json.Unmarshal(r.Config, &gate); err != nil {
-		return c, types.NewError(types.ErrDecodingFailure, "parsing the network configuration", err.Error())
-	}
-	c.gate = gate.Gate
+	c.conf, c.gate = conf.PluginConf, conf.Gate
 	if e := utils.ValidateNetworkName(c.conf.Name); e != nil {
 		return c, e
 	}
@@ -70,7 +69,7 @@ func parse(command cni.Command, r cni.Request) (c call, err error) {
 	if c.Pod, err = pod(r.Args); err != nil || command != cni.Add {
 		return c, err
 	}
-	c.asked, err = parseAsked(r.Config)
+	c.asked, err = parseAsked(conf.RuntimeConfig)
 	return c, err
 }
 

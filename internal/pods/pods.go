@@ -137,9 +137,11 @@ func (p *Pods) Call(ctx context.Context, command cni.Command, r cni.Request) ([]
 // add makes lease and wire. The lease is on the disk when it answers, and not before the wire is made: to wait for both takes as long as
 // the slower.
 func (p *Pods) add(ctx context.Context, c call) ([]byte, error) {
-	if err := podnet.IsNetNS(c.NetNS); err != nil {
+	sandbox, err := podnet.OpenSandbox(c.NetNS)
+	if err != nil {
 		return nil, types.NewError(types.ErrInvalidNetNS, "the pod's network namespace cannot be used", err.Error())
 	}
+	defer sandbox.Close()
 	network, err := p.options.Network()
 	if err != nil {
 		return nil, types.NewError(types.ErrTryAgainLater, "pods get no network yet", err.Error())
@@ -159,7 +161,7 @@ func (p *Pods) add(ctx context.Context, c call) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		wired, err := p.wire(ctx, lease, network, c.mac)
+		wired, err := p.wire(ctx, sandbox, lease, network, c.mac)
 		if err == nil {
 			return result(c, lease, wired, network)
 		}
@@ -184,7 +186,7 @@ func (p *Pods) add(ctx context.Context, c call) ([]byte, error) {
 // wire makes a lease's wire. Meanwhile the lease goes to the disk and the pod's rules to the kernel, which know its link by a name that is
 // known beforehand: to wait for all takes as long as the slowest, and no pod sends before guard and policy know it. If any of it fails, nothing
 // is left.
-func (p *Pods) wire(ctx context.Context, lease ipam.Lease, network Network, mac net.HardwareAddr) (podnet.Result, error) {
+func (p *Pods) wire(ctx context.Context, sandbox *podnet.Sandbox, lease ipam.Lease, network Network, mac net.HardwareAddr) (podnet.Result, error) {
 	s := p.spec(lease, network.MTU)
 	s.MAC = mac
 	wired := s.Result()
@@ -200,7 +202,7 @@ func (p *Pods) wire(ctx context.Context, lease ipam.Lease, network Network, mac 
 	if p.options.Beside != nil {
 		others.Go(p.options.Beside)
 	}
-	err := p.attach(s)
+	err := p.attach(sandbox, s)
 	attached := err == nil
 	if !attached {
 		giveUp()
@@ -216,10 +218,10 @@ func (p *Pods) wire(ctx context.Context, lease ipam.Lease, network Network, mac 
 }
 
 // attach makes a wire when it is its turn.
-func (p *Pods) attach(s podnet.Spec) error {
+func (p *Pods) attach(sandbox *podnet.Sandbox, s podnet.Spec) error {
 	p.attaching <- struct{}{}
 	defer func() { <-p.attaching }()
-	_, err := podnet.Attach(s)
+	_, err := sandbox.Attach(s)
 	return err
 }
 
