@@ -22,10 +22,6 @@ func main() { os.Exit(run()) }
 func run() int {
 	e := boundStdin()
 	if e == nil {
-		if os.Getenv("CNI_COMMAND") == "ADD" {
-			// The agent refuses the host's own network namespace before it touches anything; skel would look only after.
-			_ = os.Setenv("CNI_NETNS_OVERRIDE", "1")
-		}
 		p := plugin{out: os.Stdout}
 		e = skel.PluginMainFuncsWithError(skel.CNIFuncs{Add: p.add, Del: p.del, Check: p.check, GC: p.gc, Status: p.status},
 			version.PluginSupports("0.3.1", "0.4.0", "1.0.0", "1.1.0"), "CNI plugin warren-cni "+build.String())

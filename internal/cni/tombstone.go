@@ -1,6 +1,8 @@
 package cni
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,7 +14,7 @@ import (
 
 const (
 	tombstoneFolder = "deleted"
-	tombstoneTemp   = ".tmp-" // before the name of one that is being written: no container's begins with a dot
+	tombstoneTemp   = ".tmp"
 )
 
 // TombstoneDir is where the plugin says, beside the agent's socket, what it deleted while the agent was away. It does not outlive the
@@ -28,10 +30,9 @@ func Bury(dir string, r Request) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("leaving a deletion for the agent: %w", err)
 	}
-	// Neither has a slash, as the specification has it, or is anything by itself.
-	name := r.ContainerID + "@" + r.Interface
-	path := filepath.Join(dir, name)
-	temp := filepath.Join(dir, fmt.Sprintf("%s%d", tombstoneTemp, os.Getpid()))
+	digest := sha256.Sum256([]byte(r.ContainerID + "/" + r.Interface))
+	path := filepath.Join(dir, hex.EncodeToString(digest[:]))
+	temp := fmt.Sprintf("%s.%d%s", path, os.Getpid(), tombstoneTemp)
 	if err := errors.Join(os.WriteFile(temp, text, 0o600), os.Rename(temp, path)); err != nil {
 		return errors.Join(fmt.Errorf("leaving a deletion for the agent: %w", err), os.Remove(temp))
 	}
@@ -55,7 +56,7 @@ func Tombstones(dir string) (found []Tombstone, err error) {
 	}
 	var errs []error
 	for _, entry := range entries {
-		if strings.HasPrefix(entry.Name(), tombstoneTemp) {
+		if strings.HasSuffix(entry.Name(), tombstoneTemp) {
 			continue // Of a plugin that writes it now, or was killed.
 		}
 		t, err := readTombstone(filepath.Join(dir, entry.Name()))

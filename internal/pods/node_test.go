@@ -290,7 +290,7 @@ func (n *node) empty(tb testing.TB) {
 		if w := wires(tb); len(w) > 0 {
 			left = errors.Join(left, fmt.Errorf("wires: %s", w))
 		}
-		whole := slices.DeleteFunc(tombstones, func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), ".tmp-") })
+		whole := slices.DeleteFunc(tombstones, func(e os.DirEntry) bool { return strings.HasSuffix(e.Name(), ".tmp") })
 		if len(whole) > 0 {
 			left = errors.Join(left, fmt.Errorf("requests to delete: %v", whole))
 		}
