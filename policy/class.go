@@ -13,7 +13,7 @@ type class struct {
 	namespace *namespace
 	key       string
 	labels    labels.Set
-	// pods are those that the API has, and locals those that have an interface here.
+	// pods are those that the API has, and locals those that have an interface here, or will have one.
 	pods, locals map[*pod]struct{}
 	selectors    map[*selector]struct{}
 	// policies and bundle are what applies to its local pods; without those it has none.

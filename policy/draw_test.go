@@ -44,7 +44,10 @@ func drawAddresses(t *rapid.T) []netip.Addr {
 }
 
 func drawPod(t *rapid.T) policy.Pod {
-	p := policy.Pod{PodKey: drawPodKey(t), Labels: drawLabels(t), Addresses: drawAddresses(t), HostNetwork: rapid.IntRange(0, 7).Draw(t, "host's") == 0}
+	p := policy.Pod{
+		PodKey: drawPodKey(t), Labels: drawLabels(t), Addresses: drawAddresses(t),
+		HostNetwork: rapid.IntRange(0, 7).Draw(t, "host's") == 0, Here: rapid.Bool().Draw(t, "here"),
+	}
 	for range rapid.IntRange(0, 2).Draw(t, "ports") {
 		p.Ports = append(p.Ports, policy.NamedPort{
 			Name: rapid.SampledFrom([]string{"http", "dns"}).Draw(t, "port"), Protocol: rapid.SampledFrom([]policy.Protocol{policy.TCP, policy.UDP}).Draw(t, "protocol"),

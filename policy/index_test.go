@@ -244,3 +244,42 @@ func empty(t *rapid.T, c *state, x *policy.Index) {
 		t.Fatalf("nothing is left, and (-empty +held):\n%s", diff)
 	}
 }
+
+// TestAPodIsExpected: what applies to a pod of this node is there before its interface, and goes with the later of the two.
+func TestAPodIsExpected(t *testing.T) {
+	x, err := parseScene(`pod a/web here app=web
+pod a/elsewhere app=other
+pod a/hosts here host app=other
+---
+metadata: {name: web}
+spec: {podSelector: {matchLabels: {app: web}}, ingress: [{from: [{podSelector: {}}]}]}
+---
+metadata: {name: other}
+spec: {podSelector: {matchLabels: {app: other}}}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := policy.PodKey{Namespace: "a", Name: "web"}
+	before := x.Take()
+	if len(before.ChainsAdded) != 1 || len(before.SetsAdded) == 0 || len(before.PodsSet) != 0 {
+		t.Errorf("before its interface: %+v", before)
+	}
+	address := netip.MustParseAddr("10.0.0.1")
+	x.SetLocal(policy.Local{Interface: "wrp1", PodKey: web, Addresses: []netip.Addr{address}})
+	d := x.Take()
+	if len(d.ChainsAdded)+len(d.SetsAdded)+len(d.ChainsRemoved)+len(d.SetsRemoved) != 0 {
+		t.Errorf("its interface changes more than members: %+v", d)
+	}
+	if len(d.PodsSet) != 1 || d.PodsSet[0].Ingress != before.ChainsAdded[0].Name {
+		t.Errorf("its interface is bound to %+v, want %s", d.PodsSet, before.ChainsAdded[0].Name)
+	}
+	x.DeletePod(web)
+	if d := x.Take(); len(d.ChainsRemoved)+len(d.PodsRemoved) != 0 {
+		t.Errorf("of a pod that is gone but for its interface goes %+v", d)
+	}
+	x.DeleteLocal("wrp1")
+	if d := x.Take(); len(d.ChainsRemoved) != 1 || len(d.PodsRemoved) != 1 {
+		t.Errorf("in the end goes %+v", d)
+	}
+}

@@ -21,6 +21,8 @@ type Pod struct {
 	Ports []NamedPort
 	// HostNetwork pods are never a subject, and no peer by their labels: their addresses are their node's.
 	HostNetwork bool
+	// Here says that it is bound to this node: what applies to it is in the Ruleset before it has an interface.
+	Here bool
 }
 
 // NamedPort is a container's port that has a name.

@@ -18,6 +18,7 @@ type pod struct {
 	owner
 	class *class // nil for pods in their node's network
 	gone  bool
+	wired bool // among everyLocal
 }
 
 // SetPod adds or changes a pod.
@@ -33,7 +34,7 @@ func (x *Index) SetPod(p Pod) {
 }
 
 func (p *pod) same(q Pod) bool {
-	return p.HostNetwork == q.HostNetwork && slices.Equal(p.Addresses, q.Addresses) && slices.Equal(p.Ports, q.Ports) &&
+	return p.HostNetwork == q.HostNetwork && p.Here == q.Here && slices.Equal(p.Addresses, q.Addresses) && slices.Equal(p.Ports, q.Ports) &&
 		maps.Equal(p.Labels, q.Labels)
 }
 
@@ -93,13 +94,14 @@ func (x *Index) enter(p *pod) {
 			s.add(&p.owner)
 		}
 	}
-	if len(x.localsOf[p.PodKey]) == 0 {
+	p.wired = len(x.localsOf[p.PodKey]) > 0
+	if s := x.selectors[localSelector]; p.wired && s != nil {
+		s.add(&p.owner)
+	}
+	if !p.wired && (!p.Here || p.gone) {
 		return
 	}
 	p.class.locals[p] = struct{}{}
-	if s := x.selectors[localSelector]; s != nil {
-		s.add(&p.owner)
-	}
 	if _, known := x.localClasses[p.class]; !known {
 		x.enlist(p.class)
 	}
@@ -116,11 +118,9 @@ func (x *Index) withdraw(p *pod) {
 			s.remove(&p.owner)
 		}
 	}
-	if _, local := p.class.locals[p]; !local {
-		return
-	}
 	delete(p.class.locals, p)
-	if s := x.selectors[localSelector]; s != nil {
+	if s := x.selectors[localSelector]; p.wired && s != nil {
 		s.remove(&p.owner)
 	}
+	p.wired = false
 }

@@ -17,7 +17,8 @@ import (
 //
 //	namespace a team=blue
 //	node n1 192.0.2.1 zone=east
-//	pod a/web 10.0.0.1 app=web http:80/tcp    (words: addresses, labels, named ports, "host" for the host's network)
+//	pod a/web 10.0.0.1 app=web http:80/tcp    (words: addresses, labels, named ports, "host" for the host's network,
+//	                                           "here" for this node)
 //	gone a/web                                (its Pod is deleted)
 //	local wrp1 a/web 10.0.0.1
 //
@@ -53,6 +54,7 @@ type words struct {
 	labels    map[string]string
 	ports     []policy.NamedPort
 	host      bool
+	here      bool
 }
 
 func tell(x *policy.Index, fields []string) error {
@@ -76,7 +78,7 @@ func tell(x *policy.Index, fields []string) error {
 	case "node":
 		x.SetNode(policy.Node{Name: name, Labels: w.labels, Addresses: w.addresses})
 	case "pod":
-		x.SetPod(policy.Pod{PodKey: key, Labels: w.labels, Addresses: w.addresses, Ports: w.ports, HostNetwork: w.host})
+		x.SetPod(policy.Pod{PodKey: key, Labels: w.labels, Addresses: w.addresses, Ports: w.ports, HostNetwork: w.host, Here: w.here})
 	case "gone":
 		x.DeletePod(key)
 	case "local":
@@ -98,8 +100,8 @@ func parseWords(fields []string) (w words, err error) {
 			w.addresses = append(w.addresses, a)
 			continue
 		}
-		if word == "host" {
-			w.host = true
+		if word == "host" || word == "here" {
+			w.host, w.here = w.host || word == "host", w.here || word == "here"
 			continue
 		}
 		p, err := parseNamedPort(word)
@@ -116,7 +118,7 @@ func parseNamedPort(word string) (policy.NamedPort, error) {
 	number, protocol, _ := strings.Cut(port, "/")
 	n, err := strconv.ParseUint(number, 10, 16)
 	if err != nil {
-		return policy.NamedPort{}, fmt.Errorf("%q: want an address, a label, host, or a port such as http:80/tcp", word)
+		return policy.NamedPort{}, fmt.Errorf("%q: want an address, a label, host, here, or a port such as http:80/tcp", word)
 	}
 	known := map[string]policy.Protocol{"tcp": policy.TCP, "udp": policy.UDP, "sctp": policy.SCTP}
 	return policy.NamedPort{Name: name, Protocol: known[protocol], Port: uint16(n)}, nil

@@ -26,7 +26,7 @@ type podsHere struct {
 
 func (h *podsHere) set(o *seenPod) {
 	key := keyOf(o)
-	if !o.here || o.ended || o.pod.HostNetwork || len(o.pod.Addresses) == 0 {
+	if !o.pod.Here || o.ended || o.pod.HostNetwork || len(o.pod.Addresses) == 0 {
 		h.remove(key)
 		return
 	}

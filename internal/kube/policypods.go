@@ -18,13 +18,11 @@ import (
 // seenPod is what is kept of one Pod.
 type seenPod struct {
 	metav1.TypeMeta
-	// ObjectMeta has the name, the namespace and the resource version, and nothing else but what here says.
+	// ObjectMeta has the name, the namespace, the resource version and, of a pod on the own node, the UID.
 	metav1.ObjectMeta
 	pod policy.Pod
 	// ended says that it will not run any more.
 	ended bool
-	// here says that it is on the own node, and UID is known then.
-	here bool
 }
 
 // DeepCopyObject implements runtime.Object. What a seenPod refers to is never changed.
@@ -47,7 +45,7 @@ func (c *Client) listPods() *steady {
 func (c *Client) seePod(o runtime.Object) *seenPod {
 	seen := seePod(o)
 	if p, ok := o.(*corev1.Pod); ok && p.Spec.NodeName == c.node {
-		seen.here, seen.UID = true, p.UID
+		seen.pod.Here, seen.UID = true, p.UID
 	}
 	return seen
 }
@@ -124,6 +122,6 @@ var protocols = map[corev1.Protocol]policy.Protocol{
 }
 
 func equalPods(a, b policy.Pod) bool {
-	return a.PodKey == b.PodKey && a.HostNetwork == b.HostNetwork && slices.Equal(a.Addresses, b.Addresses) && slices.Equal(a.Ports, b.Ports) &&
+	return a.PodKey == b.PodKey && a.HostNetwork == b.HostNetwork && a.Here == b.Here && slices.Equal(a.Addresses, b.Addresses) && slices.Equal(a.Ports, b.Ports) &&
 		maps.Equal(a.Labels, b.Labels)
 }
