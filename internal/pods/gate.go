@@ -28,46 +28,60 @@ type Gate struct {
 
 // Call answers the plugin. To ADD it gives back the other plugin's result as it is.
 func (g Gate) Call(command cni.Command, r cni.Request) ([]byte, error) {
+	return gated("mesh", command, r, g.Stands, func(_ call, given *types100.Result) error {
+		if err := g.passes(given); err != nil {
+			return types.NewError(types.ErrTryAgainLater, "the pod's network is none that Warren can carry", err.Error())
+		}
+		return nil
+	})
+}
+
+// gated answers the plugin behind the one that gives pods their network, in a mode of warrend: to ADD with that one's result as it is, once admit lets the
+// pod start by it. What a pod was given ends with its link, and so there is nothing to check or to take back.
+func gated(mode string, command cni.Command, r cni.Request, stands func() error, admit func(call, *types100.Result) error) ([]byte, error) {
 	c, err := parse(command, r)
 	if err != nil {
 		return nil, err
 	}
 	if !c.gate {
-		return nil, types.NewError(types.ErrInvalidNetworkConfig, "warrend runs with --mode=mesh and gives pods no network",
+		return nil, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("warrend runs with --mode=%s and gives pods no network", mode),
 			`want "gate": true, behind the plugin that does`)
 	}
 	switch command {
 	case cni.Add:
-		return g.add(c)
+		given, err := c.given()
+		if err != nil {
+			return nil, err
+		}
+		if err := stands(); err != nil {
+			return nil, types.NewError(types.ErrTryAgainLater, "the pod may not start yet", err.Error())
+		}
+		if err := admit(c, given); err != nil {
+			return nil, err
+		}
+		return c.print(c.conf.PrevResult)
 	case cni.Status:
-		if err := g.Stands(); err != nil {
+		if err := stands(); err != nil {
 			return nil, types.NewError(types.ErrPluginNotAvailable, "no pod may start yet", err.Error())
 		}
 		return nil, nil
-	case cni.Check, cni.Del, cni.GC: // There is nothing of a pod to check or to take back.
+	case cni.Check, cni.Del, cni.GC:
 		return nil, nil
 	}
 	return nil, fmt.Errorf("unknown command %q", command)
 }
 
-var errNoPrevious = types.NewError(types.ErrInvalidNetworkConfig, "a gate needs the result of the plugin before it, and there is no prevResult",
-	"want warren-cni behind the plugin that gives pods their network")
-
-func (g Gate) add(c call) ([]byte, error) {
+// given is the result of the plugin before a gate.
+func (c call) given() (*types100.Result, error) {
 	if c.conf.PrevResult == nil {
-		return nil, errNoPrevious
+		return nil, types.NewError(types.ErrInvalidNetworkConfig, "a gate needs the result of the plugin before it, and there is no prevResult",
+			"want warren-cni behind the plugin that gives pods their network")
 	}
-	whole, err := types100.NewResultFromResult(c.conf.PrevResult)
+	given, err := types100.NewResultFromResult(c.conf.PrevResult)
 	if err != nil {
 		return nil, types.NewError(types.ErrDecodingFailure, "converting the previous result", err.Error())
 	}
-	if err := g.Stands(); err != nil {
-		return nil, types.NewError(types.ErrTryAgainLater, "the pod may not start yet", err.Error())
-	}
-	if err := g.passes(whole); err != nil {
-		return nil, types.NewError(types.ErrTryAgainLater, "the pod's network is none that Warren can carry", err.Error())
-	}
-	return c.print(c.conf.PrevResult)
+	return given, nil
 }
 
 // passes is an error where an address is not the node's to give, or its packets would not pass the guard.

@@ -24,61 +24,31 @@ type PolicyGate struct {
 	Bind func(ctx context.Context, lead podnet.Lead, l policy.Local) error
 }
 
-// Call answers the plugin. To ADD it gives back the other plugin's result as it is. What a pod was given ends with its link, and so there is
-// nothing to do for DEL and GC.
+// Call answers the plugin. To ADD it gives back the other plugin's result as it is.
 func (g PolicyGate) Call(ctx context.Context, command cni.Command, r cni.Request) ([]byte, error) {
-	c, err := parse(command, r)
-	if err != nil {
-		return nil, err
-	}
-	if !c.gate {
-		return nil, types.NewError(types.ErrInvalidNetworkConfig, "warrend runs with --mode=policy and gives pods no network",
-			`want "gate": true, behind the plugin that does`)
-	}
-	switch command {
-	case cni.Add:
-		return g.add(ctx, c)
-	case cni.Status:
-		if err := g.Stands(); err != nil {
-			return nil, types.NewError(types.ErrPluginNotAvailable, "no pod may start yet", err.Error())
-		}
-		return nil, nil
-	case cni.Check, cni.Del, cni.GC:
-		return nil, nil
-	}
-	return nil, fmt.Errorf("unknown command %q", command)
+	return gated("policy", command, r, g.Stands, func(c call, given *types100.Result) error { return g.admit(ctx, c, given) })
 }
 
-func (g PolicyGate) add(ctx context.Context, c call) ([]byte, error) {
-	if c.conf.PrevResult == nil {
-		return nil, errNoPrevious
-	}
-	whole, err := types100.NewResultFromResult(c.conf.PrevResult)
-	if err != nil {
-		return nil, types.NewError(types.ErrDecodingFailure, "converting the previous result", err.Error())
-	}
+func (g PolicyGate) admit(ctx context.Context, c call, given *types100.Result) error {
 	if c.Pod.Name == "" {
-		return nil, types.NewError(types.ErrInvalidEnvironmentVariables, "CNI_ARGS name no pod, and policies are about pods",
+		return types.NewError(types.ErrInvalidEnvironmentVariables, "CNI_ARGS name no pod, and policies are about pods",
 			"want K8S_POD_NAMESPACE and K8S_POD_NAME, as Kubernetes' runtimes give them")
 	}
-	if err := g.Stands(); err != nil {
-		return nil, types.NewError(types.ErrTryAgainLater, "the pod may not start yet", err.Error())
-	}
 	key := policy.PodKey{Namespace: c.Pod.Namespace, Name: c.Pod.Name}
-	addrs, named, err := wiring(whole)
+	addrs, named, err := wiring(given)
 	if err != nil {
-		return nil, types.NewError(types.ErrDecodingFailure, "reading the previous result", err.Error())
+		return types.NewError(types.ErrDecodingFailure, "reading the previous result", err.Error())
 	}
 	lead, err := g.Lead(addrs, named)
 	if err != nil {
-		return nil, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("policy cannot be enforced on pod %s", key), err.Error())
+		return types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("policy cannot be enforced on pod %s", key), err.Error())
 	}
 	ctx, cancel := context.WithTimeout(ctx, bindTimeout)
 	defer cancel()
 	if err := g.Bind(ctx, lead, policy.Local{Interface: lead.Link, PodKey: key, Addresses: addrs}); err != nil {
-		return nil, types.NewError(types.ErrTryAgainLater, "it is not known yet which policies apply to the pod", err.Error())
+		return types.NewError(types.ErrTryAgainLater, "it is not known yet which policies apply to the pod", err.Error())
 	}
-	return c.print(c.conf.PrevResult)
+	return nil
 }
 
 // wiring are a pod's addresses, and the links that are said to be the host's.
