@@ -119,7 +119,7 @@ func build(ctx context.Context, out io.Writer, root, bin string, packages []stri
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return err
 	}
-	flags := "-X github.com/warren-mesh/warren/internal/version.tag=" + describe(ctx, root)
+	flags := "-s -w -X github.com/warren-mesh/warren/internal/version.tag=" + describe(ctx, root)
 	for _, pkg := range packages {
 		fmt.Fprintf(out, "building %s\n", pkg)
 		target := filepath.Join(bin, filepath.Base(pkg))
