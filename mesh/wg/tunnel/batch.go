@@ -1,7 +1,11 @@
 package tunnel
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"os"
+	"sync"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -19,10 +23,15 @@ const (
 )
 
 // batched is a TUN whose Read returns the packets that wait, and not the first alone. wireguard-go's pipeline costs about the same
-// for some packets as for one: each stage is woken once, and what goes to one peer leaves by one system call (UDP_SEGMENT).
+// for some packets as for one: each stage is woken once, and what goes to one peer leaves by one system call (UDP_SEGMENT). Its Write gathers the
+// segments of a stream from where they are; wireguard-go's TUN would compare their checksums and copy them together.
 type batched struct {
 	tun.Device
 	raw syscall.RawConn
+	in  [virtioHeader + maxIP]byte // of the one that reads
+
+	mu  sync.Mutex // guards out
+	out coalesced
 }
 
 // newBatched also sees to it that what one read of the kernel may bring always fits behind what is there.
@@ -34,7 +43,15 @@ func newBatched(link tun.Device, name string) (*batched, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reaching the file of link %s: %w", name, err)
 	}
-	return &batched{Device: link, raw: raw}, nil
+	b := &batched{Device: link, raw: raw}
+	if err := raw.Control(func(fd uintptr) {
+		// As wireguard-go asked for: whether UDP's are among it, which the kernel joins and parts since 6.2, it tells nobody.
+		const all = unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6 | unix.TUN_F_USO4 | unix.TUN_F_USO6
+		b.out.datagrams = unix.IoctlSetInt(int(fd), unix.TUNSETOFFLOAD, all) == nil // #nosec G115 -- a descriptor
+	}); err != nil {
+		return nil, fmt.Errorf("reaching the file of link %s: %w", name, err)
+	}
+	return b, nil
 }
 
 func limitSegments(name string) error {
@@ -48,26 +65,61 @@ func limitSegments(name string) error {
 	return nil
 }
 
+// virtio says whether packets have a virtio_net_hdr: without one each is by itself.
+func (b *batched) virtio() bool { return b.BatchSize() > 1 }
+
 // Read is that of tun.Device: it waits for the first packet and for no other.
 func (b *batched) Read(bufs [][]byte, sizes []int, offset int) (n int, err error) {
-	n, err = b.Device.Read(bufs, sizes, offset)
-	for err == nil && n < maxWaiting && len(bufs)-n >= maxSegments && b.waiting() {
-		var more int
-		more, err = b.Device.Read(bufs[n:], sizes[n:], offset)
-		n += more
+	if !b.virtio() {
+		return b.Device.Read(bufs, sizes, offset)
 	}
-	for i := range n {
-		fillChecksum(bufs[i][offset : offset+sizes[i]])
-	}
-	return n, err
+	waited := b.raw.Read(func(fd uintptr) (done bool) {
+		for err == nil && (n == 0 || n < maxWaiting && len(bufs)-n >= maxSegments) {
+			var length, more int
+			length, err = unix.Read(int(fd), b.in[:]) // #nosec G115 -- a descriptor
+			if errors.Is(err, unix.EAGAIN) {
+				err = nil
+				return n > 0
+			}
+			if err == nil {
+				more, err = spread(b.in[:length], bufs[n:], sizes[n:], offset)
+				n += more
+			}
+		}
+		return true
+	})
+	return n, cmp.Or(waited, asClosed(err))
 }
 
-// waiting says whether a read would return at once.
-func (b *batched) waiting() bool {
-	var ready int
-	err := b.raw.Control(func(fd uintptr) {
-		// A poll that fails, or is interrupted, finds nothing: the next Read waits.
-		ready, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0) // #nosec G115 -- a descriptor
+// Write is that of tun.Device.
+func (b *batched) Write(bufs [][]byte, offset int) (written int, err error) {
+	if !b.virtio() || offset < virtioHeader {
+		return b.Device.Write(bufs, offset)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	defer b.out.forget()
+	b.out.gather(bufs, offset)
+	for i := range b.out.larges {
+		n, werr := b.write(b.out.larges[i].parts)
+		written, err = written+n, errors.Join(err, werr)
+	}
+	return written, err
+}
+
+// write writes one packet.
+func (b *batched) write(parts [][]byte) (n int, err error) {
+	waited := b.raw.Write(func(fd uintptr) bool {
+		n, err = unix.Writev(int(fd), parts) // #nosec G115 -- a descriptor
+		return !errors.Is(err, unix.EAGAIN)
 	})
-	return err == nil && ready > 0
+	return n, cmp.Or(waited, asClosed(err))
+}
+
+// asClosed is an error as wireguard-go knows it.
+func asClosed(err error) error {
+	if errors.Is(err, unix.EBADFD) { // The link is gone.
+		return os.ErrClosed
+	}
+	return err
 }

@@ -2,41 +2,66 @@ package tunnel
 
 import (
 	"encoding/binary"
-
-	"golang.org/x/sys/unix"
+	"math/bits"
 )
 
-// Where a UDP header begins behind an IPv6 header, and its checksum in that, in bytes.
-const (
-	header6     = 40
-	udpHeader   = 8
-	udpChecksum = header6 + 6
-)
+// checksum is the Internet checksum (RFC 1071) of a part and what was summed before. It is never zero, which for UDP says that there is none; all ones
+// mean the same.
+func checksum(sum uint64, part []byte) uint16 {
+	if c := ^folded(summed(sum, part)); c != 0 {
+		return c
+	}
+	return 0xffff
+}
 
-// fillChecksum sets the checksum of a UDP datagram over IPv6 that was computed to be zero to all ones, which means the same (RFC 8200, section
-// 8.1): zero says that there is none, and a receiver drops that. wireguard-go computes it where the kernel leaves it to the device, and
-// leaves out this step, so that one datagram in 65,536 was lost. One that its sender gave no checksum stays as it is.
-func fillChecksum(packet []byte) {
-	if len(packet) < header6+udpHeader || packet[0]>>4 != 6 || packet[6] != unix.IPPROTO_UDP || binary.BigEndian.Uint16(packet[udpChecksum:]) != 0 {
-		return
+// pseudoHeader is the sum of what TCP and UDP sum of IP (RFC 9293, section 3.1; RFC 8200, section 8.1), where they are so many bytes of a packet.
+func pseudoHeader(p []byte, protocol byte, length int) uint64 {
+	from, to := 8, header6
+	if p[0]>>4 == 4 {
+		from, to = 12, header4
 	}
-	datagram := packet[header6:]
-	if int(binary.BigEndian.Uint16(packet[4:])) != len(datagram) {
-		return
+	return summed(uint64(protocol)+uint64(length), p[from:to]) //nolint:gosec // a length
+}
+
+// summed is a sum and that of a part's 16-bit words, before it is folded. That of wider words comes to the same, and in the machine's own order but for
+// the order (RFC 1071, section 2).
+func summed(sum uint64, part []byte) uint64 {
+	order := binary.NativeEndian
+	var own, carry uint64
+	for ; len(part) >= 64; part = part[64:] {
+		own, carry = bits.Add64(own, order.Uint64(part), carry)
+		own, carry = bits.Add64(own, order.Uint64(part[8:]), carry)
+		own, carry = bits.Add64(own, order.Uint64(part[16:]), carry)
+		own, carry = bits.Add64(own, order.Uint64(part[24:]), carry)
+		own, carry = bits.Add64(own, order.Uint64(part[32:]), carry)
+		own, carry = bits.Add64(own, order.Uint64(part[40:]), carry)
+		own, carry = bits.Add64(own, order.Uint64(part[48:]), carry)
+		own, carry = bits.Add64(own, order.Uint64(part[56:]), carry)
 	}
-	sum := uint64(len(datagram)) + unix.IPPROTO_UDP
-	for _, part := range [][]byte{packet[8:header6], datagram} { // the addresses, and what is between
-		for ; len(part) > 1; part = part[2:] {
-			sum += uint64(binary.BigEndian.Uint16(part))
-		}
-		if len(part) == 1 {
-			sum += uint64(part[0]) << 8
-		}
+	own = around(own, carry)
+	for ; len(part) >= 8; part = part[8:] {
+		own = around(own, order.Uint64(part))
 	}
+	for ; len(part) >= 2; part = part[2:] {
+		own = around(own, uint64(order.Uint16(part)))
+	}
+	if len(part) == 1 {
+		own = around(own, uint64(order.Uint16([]byte{part[0], 0})))
+	}
+	var word [2]byte
+	order.PutUint16(word[:], folded(own))
+	return around(sum, uint64(binary.BigEndian.Uint16(word[:])))
+}
+
+// around adds, and what overflows at the other end.
+func around(a, b uint64) uint64 {
+	sum, carry := bits.Add64(a, b, 0)
+	return sum + carry
+}
+
+func folded(sum uint64) uint16 {
 	for sum>>16 != 0 {
 		sum = sum&0xffff + sum>>16
 	}
-	if sum == 0xffff {
-		binary.BigEndian.PutUint16(packet[udpChecksum:], 0xffff)
-	}
+	return uint16(sum)
 }

@@ -2,9 +2,15 @@ package tunnel
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"slices"
 	"testing"
+
+	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/conn"
+	"golang.zx2c4.com/wireguard/tun"
+	"pgregory.net/rapid"
 )
 
 // datagram6 is a UDP datagram over IPv6 without a checksum, of a payload that makes the sum of all be so much.
@@ -28,39 +34,64 @@ func datagram6(sum uint16) []byte {
 	return p
 }
 
-func TestFillChecksum(t *testing.T) {
+// TestZeroChecksum: where the kernel leaves a datagram's checksum to the device, and it comes to zero, it is all ones (RFC 8200, section 8.1): a receiver
+// drops those that have none. One that its sender gave no checksum stays as it is.
+func TestZeroChecksum(t *testing.T) {
 	t.Parallel()
-	zero := datagram6(0xffff)
-	for name, c := range map[string]struct {
-		packet []byte
-		filled bool
-	}{
-		"computed to be zero":        {zero, true},
-		"none by its sender":         {datagram6(0x1234), false},
-		"has one":                    {append(slices.Clone(zero[:udpChecksum]), append([]byte{1, 2}, zero[udpChecksum+2:]...)...), false},
-		"TCP":                        {changed(zero, 6, 6), false},
-		"IPv4":                       {changed(zero, 0, 4<<4), false},
-		"a length that is not its":   {changed(zero, 5, 11), false},
-		"cut off within the headers": {zero[:header6+udpHeader-1], false},
-		"nothing":                    {nil, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			got := slices.Clone(c.packet)
-			fillChecksum(got)
-			want := slices.Clone(c.packet)
-			if c.filled {
-				want[udpChecksum], want[udpChecksum+1] = 0xff, 0xff
-			}
-			if !slices.Equal(got, want) {
-				t.Errorf("got %x, want %x", got, want)
-			}
-		})
+	const place = header6 + udpChecksum
+	datagram := datagram6(0xffff)
+	for _, left := range []bool{true, false} {
+		in, h := append(make([]byte, virtioHeader), datagram...), virtio{}
+		want := slices.Clone(datagram)
+		if left {
+			h = virtio{flags: unix.VIRTIO_NET_HDR_F_NEEDS_CSUM, start: header6, offset: udpChecksum}
+			pseudo := folded(pseudoHeader(datagram, unix.IPPROTO_UDP, len(datagram)-header6))
+			binary.BigEndian.PutUint16(in[virtioHeader+place:], pseudo)
+			want[place], want[place+1] = 0xff, 0xff
+		}
+		h.put(in)
+		if got := apart(t, in); len(got) != 1 || !slices.Equal(got[0], want) {
+			t.Errorf("left to the device: %v: got %x, want %x", left, got, want)
+		}
 	}
 }
 
-func changed(packet []byte, at int, to byte) []byte {
-	again := slices.Clone(packet)
-	again[at] = to
-	return again
+// TestChecksum compares with a sum word by word.
+func TestChecksum(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		part := rapid.SliceOfN(rapid.SampledFrom([]byte{0, 1, 0x7f, 0xfe, 0xff, 0xff, 0xff}), 0, 300).Draw(t, "part")
+		if got, want := checksum(0, part), wordSum(part); got != want {
+			t.Errorf("%#x, want %#x", got, want)
+		}
+	})
+}
+
+// FuzzSpread: nothing that the kernel hands over, if it ever did, stops the device, or makes packets that are none.
+func FuzzSpread(f *testing.F) {
+	f.Add(append(make([]byte, virtioHeader), datagram6(1)...))
+	packet := streamPacket{from: netip.MustParseAddrPort("10.0.0.1:1"), to: netip.MustParseAddrPort("10.0.0.2:2"), flags: tcpACK, payload: make([]byte, 99)}.bytes()
+	h := virtio{unix.VIRTIO_NET_HDR_F_NEEDS_CSUM, unix.VIRTIO_NET_HDR_GSO_TCPV4, header4 + tcpHeader, 10, header4, tcpChecksum}
+	whole := append(make([]byte, virtioHeader), packet...)
+	h.put(whole)
+	f.Add(whole)
+	const offset = 16
+	out, sizes := make([][]byte, conn.IdealBatchSize), make([]int, conn.IdealBatchSize)
+	for i := range out {
+		out[i] = make([]byte, offset+1<<16)
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if len(in) > virtioHeader+maxIP {
+			return
+		}
+		n, err := spread(in, out, sizes, offset)
+		if err != nil && !errors.Is(err, tun.ErrTooManySegments) {
+			t.Fatal(err)
+		}
+		for i := range n {
+			if sizes[i] < header4 || sizes[i] > len(in)-virtioHeader {
+				t.Errorf("%d bytes of %d", sizes[i], len(in))
+			}
+		}
+	})
 }

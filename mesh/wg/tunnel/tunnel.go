@@ -3,7 +3,7 @@
 // drops what is routed there.
 //
 // The device, its TUN and its UDP sockets are those of the stand-alone wireguard-go, and it is driven by the same UAPI socket. Between
-// them stand batched, which reads several packets at once, and crossing, which keeps two first calls from ending each other.
+// them stand batched, which reads and writes several packets at once, and crossing, which keeps two first calls from ending each other.
 package tunnel
 
 import (
