@@ -21,10 +21,10 @@ it makes no device of its own accord, and runs those that the agent asks for at 
 the agent's.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			beFrugalTunnel()
 			if path != "" {
 				return serveTunnels(cmd.Context(), path)
 			}
-			beFrugalTunnel()
 			return tunnel.Run(cmd.Context(), tunnel.Options{Interface: iface})
 		},
 	}
