@@ -23,8 +23,8 @@ func pseudoHeader(p []byte, protocol byte, length int) uint64 {
 	return summed(uint64(protocol)+uint64(length), p[from:to]) //nolint:gosec // a length
 }
 
-// summed is a sum and that of a part's 16-bit words, before it is folded. That of wider words comes to the same, and in the machine's own order but for
-// the order (RFC 1071, section 2).
+// summed is a sum and that of a part's 16-bit words, before it is folded. Wider words come to the same, and those in the machine's own order too, once
+// the sum's bytes are put in order (RFC 1071, section 2).
 func summed(sum uint64, part []byte) uint64 {
 	order := binary.NativeEndian
 	var own, carry uint64

@@ -137,12 +137,8 @@ func (l *large) finish() {
 	}
 	if l.transport == header4 {
 		h.kind = unix.VIRTIO_NET_HDR_GSO_TCPV4
-		binary.BigEndian.PutUint16(p[2:], uint16(l.length)) //nolint:gosec // at most maxIP
-		binary.BigEndian.PutUint16(p[10:], 0)
-		binary.BigEndian.PutUint16(p[10:], checksum(0, p[:header4]))
-	} else {
-		binary.BigEndian.PutUint16(p[4:], uint16(l.length-header6)) //nolint:gosec // at most maxIP
 	}
+	setLength(p[:l.transport], l.length)
 	length := l.length - l.transport
 	if l.udp {
 		h.kind, h.offset, protocol = unix.VIRTIO_NET_HDR_GSO_UDP_L4, udpChecksum, unix.IPPROTO_UDP

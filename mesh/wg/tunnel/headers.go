@@ -31,6 +31,17 @@ const (
 	fragmented = 0x3fff
 )
 
+// setLength has the headers of IP say how long the packet is, in bytes, of which IPv4 keeps a checksum of its own.
+func setLength(headers []byte, length int) {
+	if headers[0]>>4 == 6 {
+		binary.BigEndian.PutUint16(headers[4:], uint16(length-header6)) //nolint:gosec // at most maxIP
+		return
+	}
+	binary.BigEndian.PutUint16(headers[2:], uint16(length)) //nolint:gosec // at most maxIP
+	binary.BigEndian.PutUint16(headers[10:], 0)
+	binary.BigEndian.PutUint16(headers[10:], checksum(0, headers))
+}
+
 // virtioHeader is the length of virtio, in bytes.
 const virtioHeader = 10
 

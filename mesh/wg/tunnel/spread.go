@@ -72,13 +72,9 @@ func headersOf(p []byte, h virtio) (length int, ok bool) {
 func number(q []byte, h virtio, index int, last bool) byte {
 	start := int(h.start)
 	if q[0]>>4 == 4 {
-		binary.BigEndian.PutUint16(q[2:], uint16(len(q)))                               //nolint:gosec // at most maxIP
 		binary.BigEndian.PutUint16(q[4:], binary.BigEndian.Uint16(q[4:])+uint16(index)) //nolint:gosec // less than a batch
-		binary.BigEndian.PutUint16(q[10:], 0)
-		binary.BigEndian.PutUint16(q[10:], checksum(0, q[:start]))
-	} else {
-		binary.BigEndian.PutUint16(q[4:], uint16(len(q)-header6)) //nolint:gosec // at most maxIP
 	}
+	setLength(q[:start], len(q))
 	l4 := q[start:]
 	if h.kind == unix.VIRTIO_NET_HDR_GSO_UDP_L4 {
 		binary.BigEndian.PutUint16(l4[udpLength:], uint16(len(l4))) //nolint:gosec // at most maxIP
