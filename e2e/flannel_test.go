@@ -20,7 +20,8 @@ type flannel struct {
 	clear  bool            // what it carries is in clear
 	routed bool            // it has a route for each node, and not one for all
 	port   uint16          // Warren's, where Flannel has the usual one
-	lay    func(context.Context, *testing.T, []*lab.Node)
+	// lay gives the processes that carry what pods send: none where the kernel does.
+	lay func(context.Context, *testing.T, []*lab.Node) []*os.Process
 }
 
 var (
@@ -40,8 +41,9 @@ const flannelConflist = `{
   }]
 }`
 
-// flannelScene is three nodes on Flannel's layout: its configuration, bridge, links and routes, as its agents leave them in the kernel.
-func flannelScene(ctx context.Context, t *testing.T, backend flannel) *scene {
+// flannelScene is three nodes on Flannel's layout: its configuration, bridge, links and routes, as its agents leave them in the kernel; and the
+// processes that carry what pods send.
+func flannelScene(ctx context.Context, t *testing.T, backend flannel) (*scene, []*os.Process) {
 	t.Helper()
 	dir := references(ctx, t, "bridge", "host-local")
 	s := bareScene(ctx, t, lab.Options{
@@ -59,8 +61,7 @@ func flannelScene(ctx context.Context, t *testing.T, backend flannel) *scene {
 		}
 		run(ctx, t, &n.Host, "", "sh", "-ec", masqueradeScript(n))
 	}
-	backend.lay(ctx, t, s.Nodes())
-	return s
+	return s, backend.lay(ctx, t, s.Nodes())
 }
 
 func flannelFile(n *lab.Node) string { return filepath.Join(n.CNIConfDir(), "10-flannel.conflist") }
@@ -88,11 +89,12 @@ func masqueradeScript(n *lab.Node) string {
 	return b.String()
 }
 
-func layVXLAN(ctx context.Context, t *testing.T, nodes []*lab.Node) {
+func layVXLAN(ctx context.Context, t *testing.T, nodes []*lab.Node) []*os.Process {
 	t.Helper()
 	for _, n := range nodes {
 		run(ctx, t, &n.Host, "", "sh", "-ec", vxlanScript(n, nodes))
 	}
+	return nil
 }
 
 // vxlanScript is what flanneld does on a node with this backend, for all nodes.
@@ -129,7 +131,7 @@ func vtep(n *lab.Node, v4 bool) string {
 
 // layWireGuard makes a device for each family, as flanneld does by default, with one route for the whole network; the devices are in userspace, so that
 // any kernel has them.
-func layWireGuard(ctx context.Context, t *testing.T, nodes []*lab.Node) {
+func layWireGuard(ctx context.Context, t *testing.T, nodes []*lab.Node) (processes []*os.Process) {
 	t.Helper()
 	ports := map[bool]int{true: 51820, false: 51821}
 	for _, n := range nodes {
@@ -137,7 +139,7 @@ func layWireGuard(ctx context.Context, t *testing.T, nodes []*lab.Node) {
 		for _, own := range n.PodCIDRs {
 			v4 := own.Addr().Is4()
 			link := wireGuardLinks[v4]
-			runDevice(ctx, t, n, link, ports[v4])
+			processes = append(processes, runDevice(ctx, t, n, link, ports[v4]))
 			run(ctx, t, &n.Host, "", "sh", "-ec", fmt.Sprintf("ip address add %s dev %s nodad; ip link set %[2]s mtu 1420 up; ip route add %[3]s dev %[2]s",
 				netip.PrefixFrom(own.Addr(), own.Addr().BitLen()), link, flannelNetworks[v4]))
 		}
@@ -155,4 +157,5 @@ func layWireGuard(ctx context.Context, t *testing.T, nodes []*lab.Node) {
 			}
 		}
 	}
+	return processes
 }

@@ -26,6 +26,7 @@ const podsBefore = "--pod-interfaces=cni0"
 type migration struct {
 	*scene
 	from         flannel
+	carriers     []*os.Process // of what goes by that network
 	flows, hosts []*migratingFlow
 	// encrypted says since when a node sends to another by WireGuard only, by both names.
 	encrypted map[[2]string]time.Time
@@ -48,7 +49,8 @@ func (f flannel) migrating() string { return "--migrate-from=" + strings.Join(f.
 func migrate(t *testing.T, from flannel) {
 	t.Helper()
 	ctx := testContext(t)
-	m := &migration{scene: flannelScene(ctx, t, from), from: from, encrypted: map[[2]string]time.Time{}}
+	s, carriers := flannelScene(ctx, t, from)
+	m := &migration{scene: s, from: from, carriers: carriers, encrypted: map[[2]string]time.Time{}}
 	for _, n := range m.Nodes() {
 		for _, name := range []string{"p1", "p2", "short"} {
 			m.addPod(ctx, t, n, name)
@@ -59,6 +61,7 @@ func migrate(t *testing.T, from flannel) {
 	tcp := m.dial(ctx, t)
 
 	for i, n := range m.Nodes() {
+		smooth := m.stutter(t)
 		m.startAgent(ctx, t, n, from.migrating(), podsBefore)
 		// Flannel's configuration is the first still: its pods and ours get addresses of the same CIDRs for a while.
 		m.addPod(ctx, t, n, "late")
@@ -68,6 +71,7 @@ func migrate(t *testing.T, from flannel) {
 		}
 		m.addPod(ctx, t, n, "new")
 		m.movedAmong(ctx, t, m.Nodes()[:i+1])
+		smooth()
 		m.connected(ctx, t)
 		if i == 1 {
 			m.again(ctx, t)
@@ -106,6 +110,11 @@ func migrate(t *testing.T, from flannel) {
 	m.judge(ctx, t)
 }
 
+// patientPing is for packets that may wait where the network before stutters.
+var patientPing lab.Check = func(ctx context.Context, from *lab.Host, to netip.Addr) error {
+	return from.Ping(ctx, to, lab.PingOptions{Timeout: 5 * time.Second})
+}
+
 // connected has every pod and node reach every pod.
 func (m *migration) connected(ctx context.Context, t *testing.T) {
 	t.Helper()
@@ -113,7 +122,7 @@ func (m *migration) connected(ctx context.Context, t *testing.T) {
 	for _, c := range []struct {
 		from []*lab.Host
 		by   lab.Check
-	}{{pods, quickPing}, {lab.NodeHosts(m.Nodes()), quickPing}, {pods, lab.ByTCP}} {
+	}{{pods, patientPing}, {lab.NodeHosts(m.Nodes()), patientPing}, {pods, lab.ByTCP}} {
 		eventually(ctx, t, 20*time.Second, func() error {
 			_, err := lab.Matrix(ctx, c.from, lab.Addresses(pods), c.by)
 			return err

@@ -10,10 +10,13 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/warren-mesh/warren/e2e/lab"
 	"github.com/warren-mesh/warren/e2e/lab/pace"
@@ -84,6 +87,41 @@ func end(t *testing.T, flows []*migratingFlow) {
 		}
 	}
 	t.Logf("%d packets sent, %d lost, longest gap %s", sent, lost, longest)
+}
+
+// stutter has the processes that carry what goes by the network before stop for a while again and again, until what it gives is called: a node is
+// told by the API that another one has moved while some of that one's packets are still under way.
+func (m *migration) stutter(t *testing.T) (end func()) {
+	t.Helper()
+	const pause, between = 600 * time.Millisecond, 200 * time.Millisecond
+	ended := make(chan struct{})
+	var stuttering sync.WaitGroup
+	stuttering.Go(func() {
+		for {
+			for _, signal := range []struct {
+				signal os.Signal
+				wait   time.Duration
+			}{{unix.SIGSTOP, pause}, {unix.SIGCONT, between}} {
+				for _, p := range m.carriers {
+					if err := p.Signal(signal.signal); err != nil {
+						t.Errorf("%s to process %d: %v", signal.signal, p.Pid, err)
+					}
+				}
+				time.Sleep(signal.wait)
+			}
+			select {
+			case <-ended:
+				return
+			default:
+			}
+		}
+	})
+	end = sync.OnceFunc(func() {
+		close(ended)
+		stuttering.Wait()
+	})
+	t.Cleanup(end)
+	return end
 }
 
 // judge looks at what the underlay saw: in clear only what was between two of which one had not moved yet.
@@ -224,7 +262,7 @@ func (c *conversations) exchange(t *testing.T, size int) {
 // TestMigrationOff: without the switch nothing leaves by the network that was there before, and nothing comes in by it.
 func TestMigrationOff(t *testing.T) {
 	ctx := testContext(t)
-	s := flannelScene(ctx, t, flannelVXLAN)
+	s, _ := flannelScene(ctx, t, flannelVXLAN)
 	n1 := s.Node("n1")
 	for _, n := range s.Nodes() {
 		s.addPod(ctx, t, n, "p1")

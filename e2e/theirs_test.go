@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -66,8 +67,8 @@ func addTheirDevice(ctx context.Context, t *testing.T, n *lab.Node) {
 	})
 }
 
-// runDevice runs a userspace WireGuard device with a key of its own, and with no alias.
-func runDevice(ctx context.Context, t *testing.T, n *lab.Node, link string, port int) {
+// runDevice runs a userspace WireGuard device with a key of its own, and with no alias, and gives its process.
+func runDevice(ctx context.Context, t *testing.T, n *lab.Node, link string, port int) *os.Process {
 	t.Helper()
 	process := n.Command(context.WithoutCancel(ctx), "warrend", "tunnel", "--interface", link) // ends with the lab
 	if err := process.Start(); err != nil {
@@ -80,6 +81,7 @@ func runDevice(ctx context.Context, t *testing.T, n *lab.Node, link string, port
 	run(ctx, t, &n.Host, "", "ip", "link", "set", link, "alias", "")
 	key := strings.TrimSpace(run(ctx, t, &n.Host, "", "wg", "genkey"))
 	run(ctx, t, &n.Host, key, "wg", "set", link, "listen-port", strconv.Itoa(port), "private-key", "/dev/stdin")
+	return process.Process
 }
 
 // theirAddress is a node's in the network of their devices.

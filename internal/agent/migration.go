@@ -24,6 +24,9 @@ const (
 	reasonMigrating = "Migrating"
 	// answerInterval is how often it is looked whether peers have answered, while some have not.
 	answerInterval = time.Second
+	// inFlight is for how long after the last packet that may have left in clear others let such packets in: for those that were under way when the
+	// routes changed, or wait in a queue of a node that has no time for it. An announcement may overtake them.
+	inFlight = 2 * time.Second
 )
 
 // migration is how far a node has come that is migrated from another network. What has been reached outlives the agent: the kernel has the
@@ -34,9 +37,12 @@ type migration struct {
 	answered map[string]bool
 
 	// migrated are those to which the kernel has routes by the lane, sorted, and adopted says that the kernel was asked. Only reconcile uses
-	// them.
+	// these and what follows.
 	migrated []string
 	adopted  bool
+	// inClear says that others have to let in what leaves here in clear, and inClearUntil for how long they have to, once nothing does.
+	inClear      bool
+	inClearUntil time.Time
 }
 
 // migrating says whether the node may speak in clear to some.
@@ -159,6 +165,22 @@ func (a *Agent) follow(result mesh.Result) {
 		a.logger.Info("nodes are reached by WireGuard, and no more in clear", zap.Strings("nodes", result.Plan.Migrated))
 		a.reconcileLoop.Trigger()
 	}
+}
+
+// sendsInClear says for a claim whether others have to let in what this node sends in clear: while the plan lets some out, and inFlight longer.
+func (a *Agent) sendsInClear(plan mesh.Plan) bool {
+	m := &a.migration
+	switch now := time.Now(); {
+	case len(plan.Guard.OldTo) > 0:
+		m.inClear, m.inClearUntil = true, time.Time{}
+	case !m.inClear:
+	case m.inClearUntil.IsZero():
+		m.inClearUntil = now.Add(inFlight)
+		time.AfterFunc(inFlight, a.reconcileLoop.Trigger)
+	default:
+		m.inClear = now.Before(m.inClearUntil)
+	}
+	return m.inClear
 }
 
 // watchAnswers looks which peers have answered, until ctx ends: a handshake says that the peer has this node as its peer, and takes what it

@@ -1,11 +1,15 @@
 package agent
 
 import (
+	"context"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/warren-mesh/warren/internal/loop"
 	"github.com/warren-mesh/warren/mesh"
 )
 
@@ -55,6 +59,36 @@ func TestRecall(t *testing.T) {
 	if !slices.Equal(without.Migrated, []string{"n2"}) || without.Routes[1].Table != mesh.MigrationTable || len(without.Guard.OldTo) > 0 {
 		t.Errorf("with the switch on again: migrated %q\n%s", without.Migrated, without)
 	}
+}
+
+// TestInFlight: others are told somewhat later than it is so that nothing leaves in clear, and not again when the agent is started anew.
+func TestInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reconciled := make(chan struct{})
+		a := &Agent{reconcileLoop: loop.New(func(context.Context) error { reconciled <- struct{}{}; return nil }, loop.Options{})}
+		go a.reconcileLoop.Run(t.Context())
+		<-reconciled // the first, at once
+		sends, moved := lastMigrating(), mesh.Plan{}
+		if a.sendsInClear(moved) {
+			t.Error("a node that sent nothing in clear says that it does")
+		}
+		if !a.sendsInClear(sends) {
+			t.Error("a node that sends in clear does not say so")
+		}
+		time.Sleep(time.Hour)
+		start := time.Now()
+		if !a.sendsInClear(moved) {
+			t.Error("what is under way is to be refused")
+		}
+		time.Sleep(inFlight / 2)
+		if !a.sendsInClear(moved) {
+			t.Error("what is under way is to be refused after half of the time")
+		}
+		<-reconciled
+		if took := time.Since(start); took != inFlight || a.sendsInClear(moved) {
+			t.Errorf("after %s it still says that it sends in clear, or not after %s", took, inFlight)
+		}
+	})
 }
 
 // TestHolders: who has a route by the lane is known by its prefix.

@@ -46,7 +46,7 @@ func (a *Agent) claim(plan mesh.Plan, own kube.Own) (mesh.Claim, []mesh.Refusal)
 	}
 	return mesh.Claim{
 		PublicKey: a.identity().Public(), Endpoints: endpoints, PodCIDRs: plan.Guard.Own, MeshAddresses: plan.Guard.Mesh,
-		Version: version.String(), ClockSteps: a.clock.Steps(), Migrating: len(plan.Guard.OldTo) > 0,
+		Version: version.String(), ClockSteps: a.clock.Steps(), Migrating: a.sendsInClear(plan),
 	}, problems
 }
 
