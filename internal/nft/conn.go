@@ -11,7 +11,7 @@ import (
 )
 
 // socketBuffer is the size of both buffers of the socket, in bytes. A transaction is one message: with the kernel's default
-// a large one fails with EMSGSIZE, and its acknowledgements with ENOBUFS.
+// a large one fails with EMSGSIZE, and what the kernel says of each part that is wrong with ENOBUFS.
 const socketBuffer = 64 << 20
 
 // errChanging says that others changed the ruleset each time we tried to read it.
@@ -64,9 +64,18 @@ func (c *Conn) open() error {
 
 // transaction sends what fill puts into the batch: all of it is done, or nothing.
 func (c *Conn) transaction(fill func(*nftables.Conn) error) error {
-	err := fill(c.nft)
+	var sent error
+	batch, err := nftables.New(nftables.WithTestDial(func(messages []netlink.Message) ([]netlink.Message, error) {
+		if len(messages) > 0 { // Else the library wants to hear of what it thinks that it sent.
+			sent = c.send(messages)
+		}
+		return nil, nil
+	}))
 	if err == nil {
-		err = c.nft.Flush()
+		err = fill(batch)
+	}
+	if err == nil {
+		err = errors.Join(batch.Flush(), sent)
 	}
 	if err == nil {
 		return nil
@@ -74,8 +83,27 @@ func (c *Conn) transaction(fill func(*nftables.Conn) error) error {
 	return c.afresh(err)
 }
 
-// afresh opens the socket anew after an error: it may still hold answers that nobody read, and the library keeps what it could
-// not encode.
+// send sends a batch that the library has encoded, its two ends among it, and returns the first error of the kernel's. The library has each of its
+// messages acknowledged, and rules repeated besides, which to read takes longer than to send them all. The last acknowledgement says as much: the
+// kernel has done them all before it says anything, and says what is wrong of each in their order.
+func (c *Conn) send(batch []netlink.Message) error {
+	last := len(batch) - 2
+	for i := range batch {
+		h := &batch[i].Header
+		h.Sequence, h.PID = 0, 0 // the socket's, in place of the library's
+		h.Flags &^= unix.NLM_F_ECHO
+		if i != last {
+			h.Flags &^= netlink.Acknowledge
+		}
+	}
+	if _, err := c.raw.SendMessages(batch); err != nil {
+		return err
+	}
+	_, err := c.raw.Receive()
+	return err
+}
+
+// afresh opens the socket anew after an error: it may still hold answers that nobody read.
 func (c *Conn) afresh(err error) error {
 	return errors.Join(err, c.nft.CloseLasting(), c.open())
 }

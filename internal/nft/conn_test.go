@@ -1,6 +1,7 @@
 package nft
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
@@ -269,16 +270,21 @@ func TestMany(t *testing.T) {
 	}
 }
 
-// TestAllOrNothing fails in the middle of a transaction and goes on with the next.
+// TestAllOrNothing fails in the middle of a transaction, and when all of it is looked at, and goes on with the next.
 func TestAllOrNothing(t *testing.T) {
 	c := open(t)
-	bad := every()
-	bad.Chains[0].Rules = append(bad.Chains[0].Rules, NewRule(OIFNameIn("missing"), Drop()))
-	if _, err := c.Apply(nil, bad); err == nil {
-		t.Fatal("a rule with a set that does not exist was taken")
-	}
-	if out := nft(t, "list ruleset"); out != "" {
-		t.Errorf("after the failure the kernel holds:\n%s", out)
+	for _, bad := range []struct {
+		rule Rule
+		want error
+	}{{NewRule(OIFNameIn("missing"), Drop()), unix.ENOENT}, {NewRule(Jump("f")), unix.EOPNOTSUPP}, {NewRule(Goto("d")), unix.EMLINK}} {
+		table := every()
+		table.Chains[0].Rules = append(table.Chains[0].Rules, bad.rule)
+		if _, err := c.Apply(nil, table); !errors.Is(err, bad.want) {
+			t.Errorf("%v was taken or refused otherwise: %v, want %v", bad.rule, err, bad.want)
+		}
+		if out := nft(t, "list ruleset"); out != "" {
+			t.Fatalf("after the failure the kernel holds:\n%s", out)
+		}
 	}
 	apply(t, c, every())
 	if apply(t, c, every()) {
