@@ -26,7 +26,7 @@ type options struct{ alone, rounds int }
 
 // AddFlags implements command.Options.
 func (o *options) AddFlags(fs *flag.FlagSet) {
-	fs.IntVar(&o.alone, "alone", 100, "how many pods come and go one at a time")
+	fs.IntVar(&o.alone, "alone", 200, "how many pods come and go one at a time")
 	fs.IntVar(&o.rounds, "rounds", 5, "how often 50 pods come and go at once")
 }
 
