@@ -20,8 +20,12 @@ var errChanging = errors.New("the ruleset keeps changing while it is read")
 // Conn is one lasting netlink socket to nftables, in the network namespace of the thread that opened it. After a failed transaction it
 // is opened anew, so all methods have to be called in that same namespace. It is not safe for concurrent use.
 type Conn struct {
+	// nft reads by raw.
 	nft *nftables.Conn
 	raw *netlink.Conn
+	// batch encodes what send sends, and sent is what came of it.
+	batch *nftables.Conn
+	sent  error
 	// buffer is for what dump reads.
 	buffer []byte
 	// port is the socket's netlink port.
@@ -52,11 +56,20 @@ func (c *Conn) open() error {
 	if err != nil {
 		return fmt.Errorf("opening the nftables socket: %w", err)
 	}
-	c.nft = conn
 	port, err := portOf(c.raw)
 	if err != nil {
 		return errors.Join(fmt.Errorf("reading the nftables socket's port: %w", err), conn.CloseLasting())
 	}
+	batch, err := nftables.New(nftables.AsLasting(), nftables.WithTestDial(func(messages []netlink.Message) ([]netlink.Message, error) {
+		if len(messages) > 0 { // Else the library wants to hear of what it thinks that it sent.
+			c.sent = c.send(messages)
+		}
+		return nil, nil
+	}))
+	if err != nil {
+		return errors.Join(fmt.Errorf("making an encoder of nftables' messages: %w", err), conn.CloseLasting())
+	}
+	c.nft, c.batch = conn, batch
 	own.replace(c.port, port)
 	c.port = port
 	return nil
@@ -64,18 +77,10 @@ func (c *Conn) open() error {
 
 // transaction sends what fill puts into the batch: all of it is done, or nothing.
 func (c *Conn) transaction(fill func(*nftables.Conn) error) error {
-	var sent error
-	batch, err := nftables.New(nftables.WithTestDial(func(messages []netlink.Message) ([]netlink.Message, error) {
-		if len(messages) > 0 { // Else the library wants to hear of what it thinks that it sent.
-			sent = c.send(messages)
-		}
-		return nil, nil
-	}))
+	c.sent = nil
+	err := fill(c.batch)
 	if err == nil {
-		err = fill(batch)
-	}
-	if err == nil {
-		err = errors.Join(batch.Flush(), sent)
+		err = errors.Join(c.batch.Flush(), c.sent)
 	}
 	if err == nil {
 		return nil
@@ -103,7 +108,8 @@ func (c *Conn) send(batch []netlink.Message) error {
 	return err
 }
 
-// afresh opens the socket anew after an error: it may still hold answers that nobody read.
+// afresh opens the socket anew after an error: it may still hold answers that nobody read, and the library keeps what it could
+// not encode.
 func (c *Conn) afresh(err error) error {
 	return errors.Join(err, c.nft.CloseLasting(), c.open())
 }
