@@ -48,7 +48,10 @@ func beFrugalTunnel() {
 	}
 }
 
+// leastHeap is what Go takes to be in use at least, in bytes, also before it has ever collected.
+const leastHeap = 4 << 20
+
 // collectorAt is the percentage for so many bytes in use.
 func collectorAt(live uint64) int {
-	return max(collectorPercent, int(100*collectorFloor/max(live, 1<<20))) //nolint:gosec // at most 800
+	return max(collectorPercent, int(100*collectorFloor/max(live, leastHeap))) //nolint:gosec // at most 200
 }

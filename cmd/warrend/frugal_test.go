@@ -9,7 +9,7 @@ import (
 
 func TestCollectorAt(t *testing.T) {
 	const mib = 1 << 20
-	for live, want := range map[uint64]int{0: 800, 2 * mib: 400, 8 * mib: 100, 16 * mib: collectorPercent, 200 * mib: collectorPercent} {
+	for live, want := range map[uint64]int{0: 200, 2 * mib: 200, 8 * mib: 100, 16 * mib: collectorPercent, 200 * mib: collectorPercent} {
 		if got := collectorAt(live); got != want {
 			t.Errorf("with %d MiB in use: %d%%, want %d%%", live/mib, got, want)
 		}
