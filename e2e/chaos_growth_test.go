@@ -66,17 +66,19 @@ func processesOf(n *lab.Node) ([]process, error) {
 }
 
 // The measures of a process, and how much more of each is no growth yet: a share of what it was and an amount. They stand for what
-// differs from moment to moment even in the smallest of several looks; for resident memory they have to hold what Go has not given back.
+// differs from moment to moment even in the smallest of several looks; for resident memory they have to hold what Go has not given back. Of the heap
+// only many looks are sure to see it without its garbage, of which an agent lets some 10 MiB come together, and that may take it a minute.
 var measures = []struct {
 	name   string
 	share  float64
 	amount float64
+	looks  int // make it a question
 }{
-	{"goroutines", 0, 8},
-	{"descriptors", 0, 8},
-	{"threads", 0, 12},
-	{"heap, MiB", 0.25, 4},
-	{"resident, MiB", 0.25, 16},
+	{"goroutines", 0, 8, minLife},
+	{"descriptors", 0, 8, minLife},
+	{"threads", 0, 12, minLife},
+	{"heap, MiB", 0.25, 4, 10 * minLife},
+	{"resident, MiB", 0.25, 16, minLife},
 }
 
 // usage is what a process has of each measure; of what cannot be seen it has 0.
@@ -134,7 +136,7 @@ func (l lives) look(ctx context.Context, t *testing.T, n *lab.Node) {
 	}
 }
 
-// minLife is how many looks at a process make its growth a question.
+// minLife is how many looks at a process make its growth a question at all.
 const minLife = 20
 
 // growth is what a process had at the first and at the last tenth of the looks at it: the least of each, since what is leaked is never
@@ -175,7 +177,7 @@ func (g growth) limit(i int) float64 { return g.early[i]*(1+measures[i].share) +
 // grown says what grew.
 func (g growth) grown() (texts []string) {
 	for i, m := range measures {
-		if g.late[i] > g.limit(i) {
+		if g.looks >= m.looks && g.late[i] > g.limit(i) {
 			texts = append(texts, fmt.Sprintf("%s: %s grew from %.1f to %.1f in %d looks, want at most %.1f",
 				g.process, m.name, g.early[i], g.late[i], g.looks, g.limit(i)))
 		}
