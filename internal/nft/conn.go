@@ -23,7 +23,7 @@ type Conn struct {
 	// nft reads by raw.
 	nft *nftables.Conn
 	raw *netlink.Conn
-	// batch encodes what send sends, and sent is what came of it.
+	// batch encodes what send sends, and sent is what came of it. The library hands over what it has encoded by its tests' dial alone.
 	batch *nftables.Conn
 	sent  error
 	// buffer is for what dump reads.
